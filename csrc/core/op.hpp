@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What there is to compute: one plain struct per family of operations, and nothing but data. Kernels compiled with
+// different instruction-set flags share this header, so a function here would be a trap (see csrc/README.md).
+//
+// Every tensor is seen as (N, C, D, H, W); a matrix is (N, C), an image (N, C, 1, H, W). All elements are 4 bytes wide.
+#pragma once
+#include <cstdint>
+
+namespace cnnkern {
+
+constexpr int kBlock = 16;     // channels per block of the blocked layout, on every instruction set
+constexpr int kMaxArgs = 12;   // tensors of one operation
+
+enum class Layout : int32_t {
+  kPlain,    // [n][c][d][h][w]: channel stride sc, pixel stride 1
+  kBlocked,  // [n][c / 16][d][h][w][c % 16]: channel-block stride sc, pixel stride 16; lanes beyond C hold zero
+};
+
+// Shape and strides of one argument. Its pointer (kept apart: see Context) points at element (0, 0, 0, 0, 0); a border is
+// physical zeros around the spatial axes, so pixels -before .. size + after - 1 may be read.
+struct Tensor {
+  Layout layout;
+  int32_t present;        // 0: this optional argument was left out
+  int64_t n, c, d, h, w;  // logical sizes
+  int64_t sn, sc, sd, sh; // strides in elements: image, channel (or block of 16 channels), plane, row
+  int32_t before[3], after[3];  // border of D, H, W in pixels
+};
+
+enum class Activation : int32_t { kNone, kRelu, kLeakyRelu, kClamp };  // kClamp: min(max(x, low), high); all keep NaN
+
+// Applied to an accumulator before it is stored: y = act(acc + bias + residual).
+struct Epilogue {
+  Activation activation;
+  float slope;      // kLeakyRelu
+  float low, high;  // kClamp
+};
+
+// conv2d:              x, w, bias?, residual? -> y
+// conv2d_grad_input:   y (dy), w -> x (dx)
+// conv2d_grad_weight:  x, y (dy) -> w (dw)
+struct Conv {
+  enum Arg { kX, kW, kBias, kResidual, kY };  // kX (N, C, D, H, W); kW (O, C/groups, T, R, S) plain; kBias (1, O); kY as kX
+  Tensor x, w, bias, residual, y;
+  int64_t stride[3], padding[3], dilation[3];  // D, H, W; padding is what stands before, what stands after follows from y
+  int64_t groups;
+  Epilogue epilogue;
+};
+
+// matmul: y (M, N) = act(op(a) op(b) + bias); a is (M, K) or, transposed, (K, M); b is (K, N) or, transposed, (N, K)
+struct Matmul {
+  enum Arg { kA, kB, kBias, kY };  // kBias (1, N)
+  Tensor a, b, bias, y;
+  int64_t m, n, k;
+  int32_t transpose_a, transpose_b;
+  Epilogue epilogue;
+};
+
+// max_pool2d:          x -> y, indices        avg_pool2d:       x -> y        (adaptive_* likewise)
+// max_pool2d_grad:     dy, indices -> dx      avg_pool2d_grad:  dy -> dx
+// indices: int32, h * W + w of the maximum in its input plane (PyTorch's meaning); the first maximum wins, NaN is greatest.
+struct Pool {
+  enum Arg { kIn, kOut, kIndices };  // forward: kIn = x, kOut = y; backward: kIn = dy, kOut = dx
+  Tensor x, y, indices;              // x and y as in the forward direction, whichever way the operation goes
+  int64_t kernel[3], stride[3], padding[3], dilation[3];
+  int32_t adaptive;           // windows [floor(i H / OH), ceil((i + 1) H / OH)); kernel, stride, padding unused
+  int32_t count_include_pad;  // average
+  int64_t divisor;            // average; 0: the number of elements
+};
+
+// batch_norm:           x, mean, var, weight?, bias? -> y                                   (inference)
+// batch_norm_training:  x, weight?, bias?, running_mean?, running_var? -> y, save_mean, save_rstd; running updated in place
+// batch_norm_grad:      dy, x, save_mean, save_rstd, weight? -> dx, dweight, dbias
+//                       (training = 0: mean and rstd are constants, as for frozen layers)
+struct BatchNorm {
+  enum InferenceArg { kX, kMean, kVar, kWeight, kBias, kY };
+  enum TrainingArg { kTX, kTWeight, kTBias, kTRunningMean, kTRunningVar, kTY, kTSaveMean, kTSaveRstd };
+  enum GradArg { kGDy, kGX, kGMean, kGRstd, kGWeight, kGDx, kGDweight, kGDbias };
+  Tensor x, y;                      // y: also dy; vectors are (1, C) plain
+  int32_t has_weight, has_bias, has_running, training;
+  float eps, momentum;
+  Epilogue epilogue;  // inference and training forward only
+};
+
+enum class Function : int32_t {
+  kRelu, kLeakyRelu, kSigmoid, kTanh, kClamp,   // unary; *_grad takes dy and x (relu, leaky, clamp) or dy and y (sigmoid, tanh)
+  kNegate, kExp, kLog, kSqrt, kSquare, kScale,  // kScale: alpha x + beta
+  kAdd, kSubtract, kMultiply, kDivide,          // binary
+};
+
+// unary: x -> y       unary_grad: dy, x or y -> dx       All the same shape, layout may be either (borders may differ).
+struct Unary {
+  enum Arg { kX, kY };
+  enum GradArg { kDy, kSaved, kDx };
+  Tensor x, y;
+  Function function;
+  float alpha, beta;  // leaky slope; clamp low, high; scale factor, offset
+};
+
+// binary: a, b -> y. An axis of a or b may have size 1 where y has more (broadcast): its stride is then 0.
+struct Binary {
+  enum Arg { kA, kB, kY };
+  Tensor a, b, y;
+  Function function;
+  Epilogue epilogue;  // relu after add
+};
+
+// sum_to: x -> y, each axis of y is that of x or 1 (summed). The gradient of broadcasting; the bias gradient.
+struct SumTo {
+  enum Arg { kX, kY };
+  Tensor x, y;
+  float scale;  // 1 / count makes it a mean
+};
+
+// copy: writes x into y at `offset` (in pixels and channels; negative crops x). Layouts may differ: this is also the
+// reorder, a piece of a concatenation, the slice that is its gradient, and (fill = 1: the rest of y gets `value`) padding.
+struct Copy {
+  enum Arg { kX, kY };
+  Tensor x, y;
+  int64_t offset[5];  // of x inside y along N, C, D, H, W
+  int32_t fill;
+  float value;
+};
+
+// softmax, log_softmax: x -> y         over the middle axis of (outer, size, inner), plain and contiguous
+// softmax_grad, log_softmax_grad: dy, y -> dx
+// cross_entropy: x (logits), target (int32, outer x inner), weight? -> loss (1) or (outer x inner)
+// cross_entropy_grad: dloss, x, target, weight? -> dx
+struct Softmax {
+  enum Arg { kX, kY };
+  enum GradArg { kDy, kSaved, kDx };
+  enum LossArg { kLogits, kTarget, kClassWeight, kLoss };
+  enum LossGradArg { kDloss, kGLogits, kGTarget, kGClassWeight, kGDx };
+  int64_t outer, size, inner;
+  int32_t reduction;  // 0 none, 1 mean (over the weights of the targets that count), 2 sum
+  int32_t has_weight;
+  int64_t ignore_index;
+  float label_smoothing;
+};
+
+// dropout: x, rng -> y = mask * x / (1 - p); rng is int32 (1, 2): seed and step; the mask of element i (in plain NCHW order,
+// whatever the layout) is a function of (seed, step, node, i) alone, so the gradient is dropout of dy with the same numbers.
+struct Dropout {
+  enum Arg { kX, kRng, kY };
+  Tensor x, y;
+  float p;
+  uint32_t node;
+};
+
+// sgd_step:   parameter, gradient, buffer?, hyper           parameter and buffer updated in place
+// adam_step:  parameter, gradient, m, v, hyper              parameter, m and v updated in place
+// hyper is float (1, 8): values that change from step to step, so that a schedule does not plan again.
+struct Optimizer {
+  enum SgdArg { kParameter, kGradient, kBuffer, kHyper };  // hyper: learning rate, first step (1 or 0)
+  enum AdamArg { kAParameter, kAGradient, kAM, kAV, kAHyper };  // hyper: learning rate, 1 - beta1^t, 1 - beta2^t
+  int64_t count;
+  float momentum, dampening, weight_decay;
+  int32_t nesterov, has_buffer, decoupled;  // decoupled: weight decay as in AdamW
+  float beta1, beta2, eps;
+};
+
+enum class OpKind : int32_t {
+  kConv2d, kConv2dGradInput, kConv2dGradWeight,
+  kMatmul,
+  kMaxPool2d, kMaxPool2dGrad, kAvgPool2d, kAvgPool2dGrad,
+  kBatchNorm, kBatchNormTraining, kBatchNormGrad,
+  kUnary, kUnaryGrad, kBinary, kSumTo, kCopy,
+  kSoftmax, kLogSoftmax, kSoftmaxGrad, kLogSoftmaxGrad, kCrossEntropy, kCrossEntropyGrad,
+  kDropout, kSgdStep, kAdamStep,
+  kCount,
+};
+
+struct Op {
+  OpKind kind;
+  union {
+    Conv conv;
+    Matmul matmul;
+    Pool pool;
+    BatchNorm batch_norm;
+    Unary unary;
+    Binary binary;
+    SumTo sum_to;
+    Copy copy;
+    Softmax softmax;
+    Dropout dropout;
+    Optimizer optimizer;
+  };
+};
+
+}  // namespace cnnkern
