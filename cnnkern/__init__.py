@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Fast convolutional networks on the CPU: NumPy arrays in, NumPy arrays out."""
