@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The Python code of the README and of CONTRIBUTING runs, top to bottom."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_python_blocks_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / name).read_text("utf-8")
+    blocks = [(page[: m.start(1)].count("\n"), m[1]) for m in re.finditer(r"^```python\n(.*?)^```", page, re.M | re.S)]
+    assert blocks
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "__main__"}
+    for line, block in blocks:
+        # Empty lines in front keep the line numbers of a traceback those of the page.
+        exec(compile("\n" * line + block, str(ROOT / name), "exec"), names)
+
+
+def test_links_to_files_of_the_project_lead_somewhere() -> None:
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "csrc" / "README.md"]
+    targets = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#:]+)[^):]*\)", page.read_text("utf-8"))]
+    assert targets
+    assert [f"{page.name}: {link}" for page, link in targets if not (page.parent / link).exists()] == []
