@@ -40,6 +40,8 @@ struct Epilogue {
 // conv2d_grad_weight:  x, y (dy) -> w (dw)
 struct Conv {
   enum Arg { kX, kW, kBias, kResidual, kY };  // kX (N, C, D, H, W); kW (O, C/groups, T, R, S) plain; kBias (1, O); kY as kX
+  enum InputGradArg { kGiDy, kGiW, kGiDx };
+  enum WeightGradArg { kGwX, kGwDy, kGwDw };
   Tensor x, w, bias, residual, y;
   int64_t stride[3], padding[3], dilation[3];  // D, H, W; padding is what stands before, what stands after follows from y
   int64_t groups;
@@ -158,6 +160,13 @@ struct Optimizer {
   float beta1, beta2, eps;
 };
 
+// peak: -> y (1, units): a measurement, not a computation: each unit does `steps` rounds of independent multiply-adds in
+// registers (and stores how many floating-point operations that were), so that a benchmark knows the machine's limit.
+struct Peak {
+  enum Arg { kY };
+  int64_t units, steps;
+};
+
 enum class OpKind : int32_t {
   kConv2d, kConv2dGradInput, kConv2dGradWeight,
   kMatmul,
@@ -166,6 +175,7 @@ enum class OpKind : int32_t {
   kUnary, kUnaryGrad, kBinary, kSumTo, kCopy,
   kSoftmax, kLogSoftmax, kSoftmaxGrad, kLogSoftmaxGrad, kCrossEntropy, kCrossEntropyGrad,
   kDropout, kSgdStep, kAdamStep,
+  kPeak,
   kCount,
 };
 
@@ -183,6 +193,7 @@ struct Op {
     Softmax softmax;
     Dropout dropout;
     Optimizer optimizer;
+    Peak peak;
   };
 };
 

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "engine/plan.hpp"
+
+#include "bind/bind.hpp"
+#include "core/check.hpp"
+#include "core/parallel.hpp"
+
+namespace cnnkern {
+namespace {
+
+Border read_border(const std::vector<int32_t>& border) {
+  require(border.empty() || border.size() == 4, "plan", "a border is (top, bottom, left, right)");
+  Border b;
+  if (!border.empty()) b.before[1] = border[0], b.after[1] = border[1], b.before[2] = border[2], b.after[2] = border[3];
+  return b;
+}
+
+// A Plan and the Python objects whose memory it uses.
+struct PyPlan {
+  explicit PyPlan(std::shared_ptr<PackedWeights> packed) : plan(std::move(packed)) {}
+
+  int tensor(const py::handle& shape, bool blocked, const std::vector<int32_t>& border) {
+    const Tensor plain = read_shape(shape);
+    return plan.add_tensor(blocked ? blocked_tensor(plain, read_border(border)) : plain);
+  }
+
+  void constant(int tensor, const py::array& array) {
+    const bool integers = array.dtype().kind() == 'i';
+    const ArrayView view = read_array(array, integers, false, "plan", 0);
+    require(element_count(view.tensor) == element_count(plan.tensor(tensor)) && plan.tensor(tensor).layout == Layout::kPlain,
+            "plan", "a constant must have its tensor's size");
+    plan.place_constant(tensor, view.pointer);
+    keep.append(array);
+  }
+
+  py::dict step(const std::string& op, const py::dict& attributes, const std::vector<int>& args, const py::dict& views,
+                const std::string& algorithm) {
+    Tensors shapes(args.size());
+    for (const auto& [index, shape] : views) shapes.at(py::cast<size_t>(index)) = read_shape(shape);
+    const StepReport report = plan.add_step(op, read_attributes(attributes), args, shapes, algorithm);
+    py::dict out;
+    out["op"] = report.op;
+    out["algorithm"] = report.algorithm;
+    out["predicted_ns"] = report.predicted_ns;
+    out["packed_bytes"] = report.packed_bytes;
+    out["shared_bytes"] = report.shared_bytes;
+    out["scratch_bytes"] = report.scratch_bytes;
+    return out;
+  }
+
+  std::vector<void*> pointers(const py::sequence& arrays, size_t count, bool outputs) const {
+    const char* what = outputs ? "outputs" : "inputs";
+    require(arrays.size() == count, "plan", std::string("expects ") + std::to_string(count) + " " + what);
+    std::vector<void*> result;
+    for (size_t i = 0; i < count; ++i) {
+      const py::object array = arrays[i];
+      const bool integers = py::isinstance<py::array>(array) && py::reinterpret_borrow<py::array>(array).dtype().kind() == 'i';
+      const ArrayView view = read_array(array, integers, outputs, what, i);
+      require(element_count(view.tensor) == element_count(outputs ? plan.output(i) : plan.input(i)), what,
+              "array " + std::to_string(i) + " has the wrong size");
+      result.push_back(view.pointer);
+    }
+    return result;
+  }
+
+  std::vector<double> run(const py::sequence& inputs, const py::sequence& outputs, int threads, bool profile) const {
+    const std::vector<void*> in = pointers(inputs, plan.input_count(), false);
+    const std::vector<void*> out = pointers(outputs, plan.output_count(), true);
+    std::vector<double> nanoseconds(profile ? plan.step_count() : 0);
+    py::gil_scoped_release release;
+    plan.run(in.data(), out.data(), threads > 0 ? threads : num_threads(), profile ? nanoseconds.data() : nullptr);
+    return nanoseconds;
+  }
+
+  Plan plan;
+  py::list keep;
+};
+
+}  // namespace
+
+void bind_plan(py::module_& m) {
+  py::class_<PackedWeights, std::shared_ptr<PackedWeights>>(m, "PackedWeights", "Packed weights shared by plans of one model.")
+      .def(py::init<>())
+      .def_property_readonly("bytes", &PackedWeights::bytes);
+  py::class_<PyPlan>(m, "Plan", "A frozen list of prepared steps over one arena.")
+      .def(py::init<std::shared_ptr<PackedWeights>>(), py::arg("packed").none(true) = nullptr)
+      .def("tensor", &PyPlan::tensor, py::arg("shape"), py::arg("blocked") = false, py::arg("border") = std::vector<int32_t>{},
+           "A new tensor; its number.")
+      .def("bytes", [](const PyPlan& self, int tensor) { return tensor_bytes(self.plan.tensor(tensor)); }, py::arg("tensor"))
+      .def("arena", [](PyPlan& self, int tensor, int64_t offset) { self.plan.place_arena(tensor, offset); },
+           py::arg("tensor"), py::arg("offset"))
+      .def("input", [](PyPlan& self, int tensor, int index) { self.plan.place_input(tensor, index); }, py::arg("tensor"),
+           py::arg("index"))
+      .def("output", [](PyPlan& self, int tensor, int index) { self.plan.place_output(tensor, index); }, py::arg("tensor"),
+           py::arg("index"))
+      .def("constant", &PyPlan::constant, py::arg("tensor"), py::arg("array"), "Uses the array's memory and keeps it alive.")
+      .def("step", &PyPlan::step, py::arg("op"), py::arg("attributes"), py::arg("tensors"), py::arg("views") = py::dict(),
+           py::arg("algorithm") = "", "Adds a step; returns what was chosen and what it needs.")
+      .def("freeze", [](PyPlan& self, int64_t bytes) { self.plan.freeze(bytes); }, py::arg("arena_bytes"))
+      .def("memory", [](const PyPlan& self, int threads) { return self.plan.memory_bytes(threads); }, py::arg("threads"))
+      .def_property_readonly("predicted_ns", [](const PyPlan& self) { return self.plan.predicted_ns(); })
+      .def("run", &PyPlan::run, py::arg("inputs"), py::arg("outputs"), py::arg("threads") = 0, py::arg("profile") = false,
+           "Runs all steps without the GIL; with profile, the nanoseconds of each.");
+  m.def("plan_candidates",
+        [](const std::string& name, const py::dict& attributes, const py::sequence& shapes, const std::vector<bool>& blocked) {
+          const OpInfo& info = op_info(name);
+          const Attributes read = read_attributes(attributes);
+          Tensors plain(shapes.size());
+          for (size_t i = 0; i < shapes.size(); ++i)
+            if (const py::object shape = shapes[i]; !shape.is_none()) plain[i] = read_shape(shape);
+          const Op whole = make_op(info, read, plain);
+          Tensors args = plain;
+          py::list borders;
+          for (size_t i = 0; i < args.size(); ++i) {
+            const Border b = args[i].present && blocked.at(i) ? border_needed(whole, static_cast<int>(i)) : Border{};
+            borders.append(py::make_tuple(b.before[1], b.after[1], b.before[2], b.after[2]));
+            if (args[i].present && blocked.at(i)) args[i] = blocked_tensor(args[i], b);
+          }
+          py::list found;
+          for (const Choice& choice : choices(make_op(info, read, args)))
+            found.append(py::make_tuple(choice.kernel->name, choice.variant.ns));
+          return py::make_tuple(found, borders);
+        },
+        py::arg("op"), py::arg("attributes"), py::arg("shapes"), py::arg("blocked"),
+        "([(algorithm, predicted nanoseconds)], [border wanted per argument]) with the marked arguments blocked.");
+}
+
+}  // namespace cnnkern

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "core/launch.hpp"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <new>
+
+#include "core/parallel.hpp"
+
+namespace cnnkern {
+namespace {
+
+constexpr int64_t kHugePage = 2 << 20;
+
+// Zeros around the interior of the channel blocks [first, last) of all images.
+void zero_border(const Tensor& t, float* origin, int64_t first, int64_t last) {
+  const int64_t blocks = (t.c + kBlock - 1) / kBlock;
+  const int64_t left = int64_t{t.before[2]} * kBlock, right = int64_t{t.after[2]} * kBlock;
+  for (int64_t unit = first; unit < last; ++unit) {
+    float* block = origin + unit / blocks * t.sn + unit % blocks * t.sc;
+    for (int64_t d = -t.before[0]; d < t.d + t.after[0]; ++d)
+      for (int64_t h = -t.before[1]; h < t.h + t.after[1]; ++h) {
+        float* row = block + d * t.sd + h * t.sh;
+        if (d < 0 || d >= t.d || h < 0 || h >= t.h) {
+          std::memset(row - left, 0, (left + t.w * kBlock + right) * sizeof(float));
+        } else {
+          std::memset(row - left, 0, left * sizeof(float));
+          std::memset(row + t.w * kBlock, 0, right * sizeof(float));
+        }
+      }
+  }
+}
+
+struct Region {
+  const Step* steps;
+  int count;
+  Workspace workspace;
+  double* nanoseconds;
+};
+
+void run_step(const Step& step, const Workspace& workspace, int thread, int threads, Barrier& barrier) {
+  const Prepared& prepared = step.ready->prepared;
+  const Kernel& kernel = *step.ready->kernel;
+  if (step.pack) {
+    const Range part = share(prepared.work.pack_units, thread, threads);
+    const float* weight = static_cast<const float*>(step.args[weight_argument(prepared.op.kind)]);
+    if (part.first < part.last) kernel.pack(prepared, part.first, part.last, weight, step.packed);
+    barrier.wait();
+  }
+  for (int i = 0; i < step.zero_count; ++i) {
+    const Tensor& t = step.zero_tensor[i];
+    const Range part = share(t.n * ((t.c + kBlock - 1) / kBlock), thread, threads);
+    zero_border(t, step.zero_pointer[i], part.first, part.last);
+  }
+  const Context context{step.args,
+                        step.packed,
+                        workspace.shared,
+                        workspace.scratch + thread * workspace.scratch_bytes,
+                        step.prefetch,
+                        static_cast<size_t>(step.prefetch_bytes)};
+  for (int phase = 0; phase < prepared.work.phases; ++phase) {
+    const Range part = share(prepared.work.units[phase], thread, threads);
+    if (part.first < part.last) kernel.run(prepared, phase, part.first, part.last, context);
+    barrier.wait();
+  }
+}
+
+void run_region(void* opaque, int thread, int threads, Barrier& barrier) {
+  using Clock = std::chrono::steady_clock;
+  const Region& region = *static_cast<const Region*>(opaque);
+  auto last = Clock::now();
+  for (int i = 0; i < region.count; ++i) {
+    run_step(region.steps[i], region.workspace, thread, threads, barrier);
+    if (region.nanoseconds && thread == 0) {
+      const auto now = Clock::now();
+      region.nanoseconds[i] = std::chrono::duration<double, std::nano>(now - last).count();
+      last = now;
+    }
+  }
+}
+
+}  // namespace
+
+Buffer::Buffer(int64_t bytes) : bytes_(bytes) {
+  if (bytes <= 0) return;
+  const int64_t alignment = bytes >= kHugePage ? kHugePage : 64;
+  const int64_t rounded = (bytes + alignment - 1) / alignment * alignment;
+  void* memory = std::aligned_alloc(alignment, rounded);
+  if (!memory) throw std::bad_alloc();
+  if (bytes >= kHugePage) madvise(memory, rounded, MADV_HUGEPAGE);
+  memory_.reset(static_cast<char*>(memory));
+}
+
+std::vector<Choice> choices(const Op& op, const std::string& algorithm) {
+  const Isa active = active_isa();
+  std::vector<Choice> found;
+  for (int i = 0; i < kKernelCount; ++i) {
+    const Kernel* kernel = kKernelTable[i].kernel;
+    if (kernel->kind != op.kind || kKernelTable[i].isa > active) continue;
+    if (!algorithm.empty() && algorithm != kernel->name) continue;
+    const bool better_exists = std::any_of(kKernelTable, kKernelTable + kKernelCount, [&](const KernelRow& row) {
+      return row.isa > kKernelTable[i].isa && row.isa <= active && row.kernel->kind == op.kind &&
+             std::strcmp(row.kernel->name, kernel->name) == 0;
+    });
+    if (better_exists) continue;
+    Variant variants[kMaxVariants];
+    const int count = kernel->candidates(op, nominal_machine(kKernelTable[i].isa), variants);
+    for (int v = 0; v < count; ++v) found.push_back({kernel, variants[v]});
+  }
+  std::stable_sort(found.begin(), found.end(),
+                   [](const Choice& a, const Choice& b) { return a.variant.ns < b.variant.ns; });
+  return found;
+}
+
+std::vector<std::string> algorithm_names(OpKind kind) {
+  std::vector<std::string> names;
+  for (int i = 0; i < kKernelCount; ++i) {
+    const Kernel* kernel = kKernelTable[i].kernel;
+    if (kernel->kind == kind && std::find(names.begin(), names.end(), kernel->name) == names.end())
+      names.push_back(kernel->name);
+  }
+  return names;
+}
+
+std::shared_ptr<const Ready> make_ready(const Op& op, const Choice& choice) {
+  auto ready = std::make_shared<Ready>();
+  ready->kernel = choice.kernel;
+  ready->prepared.op = op;
+  ready->prepared.variant = choice.variant;
+  choice.kernel->prepare(op, choice.variant, &ready->prepared.work, nullptr);
+  if (ready->prepared.work.table_bytes > 0) {
+    ready->table = Buffer(ready->prepared.work.table_bytes);
+    ready->prepared.table = ready->table.data();
+    choice.kernel->prepare(op, choice.variant, &ready->prepared.work, ready->prepared.table);
+  }
+  return ready;
+}
+
+int weight_argument(OpKind kind) {
+  switch (kind) {
+    case OpKind::kConv2d: return Conv::kW;
+    case OpKind::kConv2dGradInput: return 1;
+    case OpKind::kMatmul: return Matmul::kB;
+    default: return -1;
+  }
+}
+
+void execute(const Step* steps, int count, const Workspace& workspace, int threads, double* nanoseconds) {
+  Region region{steps, count, workspace, nanoseconds};
+  run_parallel(threads, run_region, &region);
+}
+
+int useful_threads(double predicted_ns) {
+  // Waking the pool costs about 5 microseconds when it sleeps.
+  constexpr double kWorthAThread = 10000;
+  const int wanted = static_cast<int>(predicted_ns * 2 / kWorthAThread);
+  return std::max(1, std::min(num_threads(), wanted));
+}
+
+}  // namespace cnnkern

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Choosing, preparing and running kernels: written once for all of them.
+#pragma once
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/cpu.hpp"
+#include "core/tensor.hpp"
+
+namespace cnnkern {
+
+// 64-byte aligned memory; of two megabytes and more, aligned and advised for huge pages.
+class Buffer {
+ public:
+  Buffer() = default;
+  explicit Buffer(int64_t bytes);
+  char* data() const { return memory_.get(); }
+  int64_t bytes() const { return bytes_; }
+
+ private:
+  std::unique_ptr<char, void (*)(void*)> memory_{nullptr, std::free};
+  int64_t bytes_ = 0;
+};
+
+struct Choice {
+  const Kernel* kernel = nullptr;
+  Variant variant{};
+};
+
+// Every variant of every kernel that can serve `op` on the active instruction set (a kernel that it lacks comes from the
+// next one down), the cheapest first. `algorithm` keeps only that kernel; "" keeps all.
+std::vector<Choice> choices(const Op& op, const std::string& algorithm = "");
+// The names of the kernels of this kind of operation, whatever they can serve.
+std::vector<std::string> algorithm_names(OpKind kind);
+
+// A kernel made ready for one operation, with the memory of its table.
+struct Ready {
+  const Kernel* kernel = nullptr;
+  Prepared prepared{};
+  Buffer table;
+};
+std::shared_ptr<const Ready> make_ready(const Op& op, const Choice& choice);
+
+// The argument of `op` that pack() takes, or -1.
+int weight_argument(OpKind kind);
+
+// One prepared kernel with its arguments. `packed` is filled in this run (from args[weight_argument]) if pack is set.
+struct Step {
+  const Ready* ready = nullptr;
+  void* args[kMaxArgs] = {};
+  void* packed = nullptr;
+  bool pack = false;
+  const char* prefetch = nullptr;
+  int64_t prefetch_bytes = 0;
+  // Outputs whose border has to be made zero, with their pointers.
+  int zero_count = 0;
+  Tensor zero_tensor[3];
+  float* zero_pointer[3] = {};
+};
+
+struct Workspace {  // what the steps of one run share
+  char* shared = nullptr;
+  char* scratch = nullptr;  // `threads` pieces of scratch_bytes
+  int64_t scratch_bytes = 0;
+};
+
+// Runs the steps one after the other in one parallel region, with a barrier after each phase. `nanoseconds`, if not null,
+// receives the time of each step.
+void execute(const Step* steps, int count, const Workspace& workspace, int threads, double* nanoseconds);
+
+// Threads that are worth waking for so much predicted time of all nominal threads.
+int useful_threads(double predicted_ns);
+
+}  // namespace cnnkern

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A frozen list of prepared steps over one arena: what a compiled network or training step is when it runs. No Python.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "core/launch.hpp"
+#include "ops/ops.hpp"
+
+namespace cnnkern {
+
+// Packed weights, shared by all plans of one model: the key says which weight, kernel and variant.
+class PackedWeights {
+ public:
+  std::shared_ptr<const Buffer> find_or_pack(const std::string& key, const Ready& ready, const float* weight);
+  int64_t bytes() const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::unordered_map<std::string, std::shared_ptr<const Buffer>> entries_;
+};
+
+struct StepReport {
+  std::string op, algorithm;
+  double predicted_ns;
+  int64_t packed_bytes, shared_bytes, scratch_bytes;
+};
+
+class Plan {
+ public:
+  // `packed` is null where weights change from run to run (training): they are packed in every run.
+  explicit Plan(std::shared_ptr<PackedWeights> packed) : packed_(std::move(packed)) {}
+
+  // Tensors get their place once: in the arena, from the caller's inputs or outputs, or constant memory that outlives the plan.
+  int add_tensor(const Tensor& tensor);
+  void place_arena(int tensor, int64_t offset);
+  void place_input(int tensor, int index);
+  void place_output(int tensor, int index);
+  void place_constant(int tensor, void* pointer);
+
+  // `args` are tensor numbers, -1 where left out; `view[i]`, if present, replaces the shape of plain argument i (same size).
+  StepReport add_step(const std::string& op, const Attributes& attributes, const std::vector<int>& args,
+                      const Tensors& views, const std::string& algorithm);
+  // After this nothing can be added. Checks that every tensor in use has its place.
+  void freeze(int64_t arena_bytes);
+
+  const Tensor& tensor(int index) const { return slots_.at(index).tensor; }
+  int64_t memory_bytes(int threads) const;  // of one run
+  int step_count() const { return static_cast<int>(entries_.size()); }
+  double predicted_ns() const { return predicted_ns_; }
+  size_t input_count() const { return inputs_.size(); }
+  size_t output_count() const { return outputs_.size(); }
+  const Tensor& input(size_t index) const { return slots_[inputs_.at(index)].tensor; }
+  const Tensor& output(size_t index) const { return slots_[outputs_.at(index)].tensor; }
+
+  // Thread-safe: every call takes an arena of its own from a bounded list. `nanoseconds`: of each step, or null.
+  void run(void* const* inputs, void* const* outputs, int threads, double* nanoseconds = nullptr) const;
+
+ private:
+  enum class Place { kNone, kArena, kInput, kOutput, kConstant };
+  struct Slot {
+    Tensor tensor;
+    Place place = Place::kNone;
+    int64_t where = 0;  // bytes into the arena, or index of the caller's array
+    void* pointer = nullptr;
+  };
+  struct Entry {
+    std::shared_ptr<const Ready> ready;
+    std::vector<int> args;
+    std::vector<int> zero;  // tensors whose border has to be made zero
+    std::shared_ptr<const Buffer> packed;
+    bool pack = false;
+  };
+  void place(int tensor, Place place, int64_t where, void* pointer);
+  void* resolve(const Slot& slot, char* arena, void* const* inputs, void* const* outputs) const;
+  void pack_constants();
+
+  std::shared_ptr<PackedWeights> packed_;
+  std::vector<Slot> slots_;
+  std::vector<int> inputs_, outputs_;
+  std::vector<Entry> entries_;
+  bool frozen_ = false;
+  int64_t arena_bytes_ = 0, shared_bytes_ = 0, scratch_bytes_ = 0, pack_bytes_ = 0;
+  double predicted_ns_ = 0;
+  mutable std::mutex mutex_;
+  mutable std::vector<Buffer> arenas_;
+};
+
+}  // namespace cnnkern

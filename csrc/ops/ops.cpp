@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "ops/ops.hpp"
+
+#include "core/check.hpp"
+
+namespace cnnkern {
+namespace {
+
+constexpr unsigned bits() { return 0; }
+template <class... Rest>
+constexpr unsigned bits(int first, Rest... rest) {
+  return 1u << first | bits(rest...);
+}
+
+const OpInfo kOps[] = {
+    // name, kind, arguments, maps, outputs, integers, optional, planewise, make
+    {"conv2d", OpKind::kConv2d, 5, bits(0, 3, 4), bits(4), 0, bits(2, 3), false, make_conv2d},
+    {"conv2d_grad_input", OpKind::kConv2dGradInput, 3, bits(0, 2), bits(2), 0, 0, false, make_conv2d},
+    {"conv2d_grad_weight", OpKind::kConv2dGradWeight, 3, bits(0, 1), bits(2), 0, 0, false, make_conv2d},
+    {"matmul", OpKind::kMatmul, 4, 0, bits(3), 0, bits(2), false, make_matmul},
+    {"max_pool2d", OpKind::kMaxPool2d, 3, bits(0, 1, 2), bits(1, 2), bits(2), bits(2), true, make_pool2d},
+    {"max_pool2d_grad", OpKind::kMaxPool2dGrad, 3, bits(0, 1, 2), bits(2), bits(1), 0, true, make_pool2d},
+    {"avg_pool2d", OpKind::kAvgPool2d, 2, bits(0, 1), bits(1), 0, 0, true, make_pool2d},
+    {"avg_pool2d_grad", OpKind::kAvgPool2dGrad, 2, bits(0, 1), bits(1), 0, 0, true, make_pool2d},
+    {"batch_norm", OpKind::kBatchNorm, 6, bits(0, 5), bits(5), 0, bits(3, 4), false, make_batch_norm},
+    {"batch_norm_training", OpKind::kBatchNormTraining, 8, bits(0, 5), bits(3, 4, 5, 6, 7), 0, bits(1, 2, 3, 4), false,
+     make_batch_norm},
+    {"batch_norm_grad", OpKind::kBatchNormGrad, 8, bits(0, 1, 5), bits(5, 6, 7), 0, bits(4), false, make_batch_norm},
+    {"unary", OpKind::kUnary, 2, bits(0, 1), bits(1), 0, 0, false, make_unary},
+    {"unary_grad", OpKind::kUnaryGrad, 3, bits(0, 1, 2), bits(2), 0, 0, false, make_unary},
+    {"binary", OpKind::kBinary, 3, bits(0, 1, 2), bits(2), 0, 0, false, make_binary},
+    {"sum_to", OpKind::kSumTo, 2, bits(0), bits(1), 0, 0, false, make_sum_to},
+    {"copy", OpKind::kCopy, 2, bits(0, 1), bits(1), 0, 0, false, make_copy},
+    {"softmax", OpKind::kSoftmax, 2, 0, bits(1), 0, 0, false, make_softmax},
+    {"log_softmax", OpKind::kLogSoftmax, 2, 0, bits(1), 0, 0, false, make_softmax},
+    {"softmax_grad", OpKind::kSoftmaxGrad, 3, 0, bits(2), 0, 0, false, make_softmax},
+    {"log_softmax_grad", OpKind::kLogSoftmaxGrad, 3, 0, bits(2), 0, 0, false, make_softmax},
+    {"cross_entropy", OpKind::kCrossEntropy, 4, 0, bits(3), bits(1), bits(2), false, make_cross_entropy},
+    {"cross_entropy_grad", OpKind::kCrossEntropyGrad, 5, 0, bits(4), bits(2), bits(3), false, make_cross_entropy},
+    {"dropout", OpKind::kDropout, 3, bits(0, 2), bits(2), bits(1), 0, false, make_dropout},
+    {"sgd_step", OpKind::kSgdStep, 4, 0, bits(0, 2), 0, bits(2), false, make_optimizer},
+    {"adam_step", OpKind::kAdamStep, 5, 0, bits(0, 2, 3), 0, 0, false, make_optimizer},
+    {"peak", OpKind::kPeak, 1, 0, bits(0), 0, 0, false, make_peak},
+};
+
+}  // namespace
+
+const Attributes::Value* Attributes::find(const std::string& name) const {
+  used_[name] = true;
+  const auto found = values_.find(name);
+  return found == values_.end() ? nullptr : &found->second;
+}
+
+int64_t Attributes::integer(const std::string& name, int64_t otherwise) const {
+  const Value* value = find(name);
+  if (!value) return otherwise;
+  if (const auto* whole = std::get_if<int64_t>(value)) return *whole;
+  throw std::invalid_argument("attribute '" + name + "' must be an integer");
+}
+
+float Attributes::real(const std::string& name, double otherwise) const {
+  const Value* value = find(name);
+  if (!value) return static_cast<float>(otherwise);
+  if (const auto* whole = std::get_if<int64_t>(value)) return static_cast<float>(*whole);
+  if (const auto* number = std::get_if<double>(value)) return static_cast<float>(*number);
+  throw std::invalid_argument("attribute '" + name + "' must be a number");
+}
+
+std::string Attributes::word(const std::string& name, const std::string& otherwise) const {
+  const Value* value = find(name);
+  if (!value) return otherwise;
+  if (const auto* text = std::get_if<std::string>(value)) return *text;
+  throw std::invalid_argument("attribute '" + name + "' must be a string");
+}
+
+std::vector<int64_t> Attributes::list(const std::string& name) const {
+  const Value* value = find(name);
+  if (!value) return {};
+  if (const auto* numbers = std::get_if<std::vector<int64_t>>(value)) return *numbers;
+  throw std::invalid_argument("attribute '" + name + "' must be a list of integers");
+}
+
+void Attributes::spatial(const std::string& name, int64_t otherwise, int64_t out[3]) const {
+  const std::vector<int64_t> numbers = list(name);
+  for (int i = 0; i < 3; ++i) out[i] = otherwise;
+  if (numbers.empty()) return;
+  if (numbers.size() != 2 && numbers.size() != 3)
+    throw std::invalid_argument("attribute '" + name + "' must have 2 or 3 entries");
+  for (size_t i = 0; i < numbers.size(); ++i) out[3 - numbers.size() + i] = numbers[i];
+}
+
+void Attributes::all_used(const char* op) const {
+  for (const auto& [name, value] : values_) require(used_.count(name), op, "unknown attribute '" + name + "'");
+}
+
+const OpInfo& op_info(const std::string& name) {
+  for (const OpInfo& info : kOps)
+    if (name == info.name) return info;
+  throw std::invalid_argument("there is no operation '" + name + "'");
+}
+
+Epilogue read_epilogue(const char* op, const Attributes& attributes) {
+  const std::string name = attributes.word("activation", "none");
+  Epilogue e{};
+  e.slope = attributes.real("slope", 0.01);
+  e.low = attributes.real("low", 0);
+  e.high = attributes.real("high", 0);
+  if (name == "relu") e.activation = Activation::kRelu;
+  else if (name == "leaky_relu") e.activation = Activation::kLeakyRelu;
+  else if (name == "clamp") e.activation = Activation::kClamp;
+  else require(name == "none", op, "there is no activation '" + name + "' in an epilogue");
+  return e;
+}
+
+Op make_op(const OpInfo& info, const Attributes& attributes, const Tensors& args) {
+  require(static_cast<int>(args.size()) == info.arguments, info.name,
+          "expects " + std::to_string(info.arguments) + " arguments, found " + std::to_string(args.size()));
+  for (int i = 0; i < info.arguments; ++i) {
+    require(args[i].present || (info.optional >> i & 1), info.name, "argument " + std::to_string(i) + " is missing");
+    require(!args[i].present || args[i].layout == Layout::kPlain || (info.maps >> i & 1), info.name,
+            "argument " + std::to_string(i) + " must be plain");
+  }
+  Op op{};
+  op.kind = info.kind;
+  info.make(info, attributes, args, op);
+  attributes.all_used(info.name);
+  return op;
+}
+
+Border border_needed(const Op& op, int index) {
+  Border border;
+  const Conv& conv = op.conv;
+  const bool forward_input = (op.kind == OpKind::kConv2d && index == Conv::kX) ||
+                             (op.kind == OpKind::kConv2dGradWeight && index == Conv::kGwX);
+  const bool gradient_input = op.kind == OpKind::kConv2dGradInput && index == Conv::kGiDy;
+  const int64_t size[3] = {conv.x.d, conv.x.h, conv.x.w}, out[3] = {conv.y.d, conv.y.h, conv.y.w};
+  const int64_t taps[3] = {conv.w.d, conv.w.h, conv.w.w};
+  if (!forward_input && !gradient_input) return border;
+  for (int i = 0; i < 3; ++i) {
+    const int64_t reach = (taps[i] - 1) * conv.dilation[i];
+    if (forward_input) {
+      border.before[i] = static_cast<int32_t>(conv.padding[i]);
+      const int64_t last = (out[i] - 1) * conv.stride[i] + reach - conv.padding[i];  // the last pixel that is read
+      border.after[i] = static_cast<int32_t>(last >= size[i] ? last - size[i] + 1 : 0);
+    } else {
+      border.before[i] = border.after[i] = static_cast<int32_t>(reach);
+    }
+  }
+  return border;
+}
+
+}  // namespace cnnkern

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "core/check.hpp"
+#include "ops/ops.hpp"
+
+namespace cnnkern {
+
+void make_pool2d(const OpInfo& info, const Attributes& attributes, const Tensors& args, Op& op) {
+  Pool& pool = op.pool;
+  switch (info.kind) {
+    case OpKind::kMaxPool2d: pool.x = args[0], pool.y = args[1], pool.indices = args[2]; break;
+    case OpKind::kMaxPool2dGrad: pool.y = args[0], pool.indices = args[1], pool.x = args[2]; break;
+    case OpKind::kAvgPool2d: pool.x = args[0], pool.y = args[1]; break;
+    default: pool.y = args[0], pool.x = args[1];
+  }
+  const bool maximum = info.kind == OpKind::kMaxPool2d || info.kind == OpKind::kMaxPool2dGrad;
+  pool.adaptive = attributes.integer("adaptive", 0) != 0;
+  attributes.spatial("kernel", 1, pool.kernel);
+  attributes.spatial("stride", 1, pool.stride);
+  attributes.spatial("padding", 0, pool.padding);
+  if (maximum) {
+    attributes.spatial("dilation", 1, pool.dilation);
+  } else {
+    pool.dilation[0] = pool.dilation[1] = pool.dilation[2] = 1;
+    pool.count_include_pad = attributes.integer("count_include_pad", 1) != 0;
+    pool.divisor = attributes.integer("divisor", 0);
+  }
+  require(pool.x.n == pool.y.n && pool.x.c == pool.y.c, info.name,
+          "output " + shape_text(pool.y) + " does not fit input " + shape_text(pool.x));
+  require(!pool.indices.present || same_shape(pool.indices, pool.y), info.name, "indices must have the output's shape");
+  require(pool.x.d < 1 << 10 && checked_product(checked_product(pool.x.d, pool.x.h, info.name), pool.x.w, info.name) <
+                                    int64_t{1} << 31,
+          info.name, "an input plane must have less than 2^31 pixels");
+  const int64_t size[3] = {pool.x.d, pool.x.h, pool.x.w}, out[3] = {pool.y.d, pool.y.h, pool.y.w};
+  for (int i = 0; i < 3; ++i) {
+    if (pool.adaptive) {
+      require(size[i] >= 1 || out[i] == 0, info.name, "an adaptive pool needs a pixel to read");
+      continue;
+    }
+    require(pool.kernel[i] >= 1 && pool.stride[i] >= 1 && pool.dilation[i] >= 1, info.name,
+            "kernel, stride and dilation must be positive");
+    const int64_t extent = checked_product(pool.kernel[i] - 1, pool.dilation[i], info.name) + 1;
+    require(extent < int64_t{1} << 31 && pool.stride[i] < int64_t{1} << 31, info.name, "the window is too large");
+    require(pool.padding[i] >= 0 && 2 * pool.padding[i] <= extent, info.name, "padding must be at most half the window");
+    // Every window begins on the map or its left padding and holds at least one pixel of the map.
+    if (out[i] > 0) {
+      const int64_t start = checked_product(out[i] - 1, pool.stride[i], info.name) - pool.padding[i];
+      require(start < size[i] && extent > pool.padding[i], info.name,
+              "output " + shape_text(pool.y) + " does not belong to input " + shape_text(pool.x));
+    }
+  }
+}
+
+void make_batch_norm(const OpInfo& info, const Attributes& attributes, const Tensors& args, Op& op) {
+  BatchNorm& norm = op.batch_norm;
+  const auto vector = [&](int index) {
+    const Tensor& t = args[index];
+    require(!t.present || (t.n == 1 && element_count(t) == norm.x.c && t.c == norm.x.c), info.name,
+            "argument " + std::to_string(index) + " must have one entry per channel");
+    return t.present;
+  };
+  if (info.kind == OpKind::kBatchNormGrad) {
+    norm.y = args[BatchNorm::kGDy], norm.x = args[BatchNorm::kGX];
+    require(same_shape(args[BatchNorm::kGDx], norm.x), info.name, "dx must have the input's shape");
+    require(args[BatchNorm::kGDx].layout == norm.x.layout && norm.y.layout == norm.x.layout, info.name, "layouts differ");
+    for (int i : {BatchNorm::kGMean, BatchNorm::kGRstd, BatchNorm::kGDweight, BatchNorm::kGDbias}) vector(i);
+    norm.has_weight = vector(BatchNorm::kGWeight);
+    norm.training = attributes.integer("training", 1) != 0;
+  } else if (info.kind == OpKind::kBatchNorm) {
+    norm.x = args[BatchNorm::kX], norm.y = args[BatchNorm::kY];
+    vector(BatchNorm::kMean), vector(BatchNorm::kVar);
+    norm.has_weight = vector(BatchNorm::kWeight), norm.has_bias = vector(BatchNorm::kBias);
+  } else {
+    norm.x = args[BatchNorm::kTX], norm.y = args[BatchNorm::kTY];
+    norm.training = 1;
+    norm.has_weight = vector(BatchNorm::kTWeight), norm.has_bias = vector(BatchNorm::kTBias);
+    norm.has_running = vector(BatchNorm::kTRunningMean);
+    require(norm.has_running == vector(BatchNorm::kTRunningVar), info.name, "running mean and variance go together");
+    vector(BatchNorm::kTSaveMean), vector(BatchNorm::kTSaveRstd);
+    norm.momentum = attributes.real("momentum", 0.1);
+  }
+  if (info.kind != OpKind::kBatchNormGrad) {
+    norm.eps = attributes.real("eps", 1e-5);
+    norm.epilogue = read_epilogue(info.name, attributes);
+    require(norm.x.layout == norm.y.layout, info.name, "layouts differ");
+  }
+  require(same_shape(norm.x, norm.y), info.name, "output must have the input's shape");
+}
+
+}  // namespace cnnkern
