@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The compiled module cnnkern._core: one function per group of bindings.
-#include "bind/bind.hpp"
-
 #include <cstdlib>
+
+#include "bind/bind.hpp"
+#include "core/cpu.hpp"
 
 PYBIND11_MODULE(_core, m) {
   m.doc() = "Kernels, launching and plans of cnnkern. Private: use cnnkern.functional and cnnkern.compile.";
