@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Checks of arguments, shared by all functions: TypeError for what cannot be used at all, ValueError for what does not fit.
+
+Every message begins with the function and names argument, expected and found. The functions take the caller's name first.
+"""
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from cnnkern.graph import Shape, Symbol, product
+
+FLOAT32 = np.dtype(np.float32)
+FLOAT64 = np.dtype(np.float64)
+LARGEST = 2**31 - 1  # of a single size or attribute: the kernels' indices are int32
+_MOST_ELEMENTS = 2**56  # of an array: byte offsets stay far inside int64
+
+
+def _not_an_array(function: str, name: str, value: Any) -> TypeError:
+    hint = f"{name}.numpy()" if hasattr(value, "numpy") else f"np.asarray({name}, dtype=np.float32)"
+    return TypeError(f"{function}: {name} must be a NumPy array, found {type(value).__name__}; use {hint}")
+
+
+def floating(function: str, optional: tuple[str, ...] = (), **arrays: Any) -> np.dtype[Any]:
+    """All arguments (but None for the optional ones) are arrays of one dtype, float32 or float64. Returns it."""
+    first_name, first = "", None
+    for name, value in arrays.items():
+        if not isinstance(value, (np.ndarray, Symbol)):
+            if value is None and name in optional:
+                continue
+            raise _not_an_array(function, name, value)
+        dtype = value.dtype
+        if first is not None and dtype == first:
+            continue
+        if dtype != FLOAT32 and dtype != FLOAT64:
+            raise TypeError(f"{function}: {name} must be float32 (or float64), found {dtype}; use {name}.astype(np.float32)")
+        if first is not None:
+            wrong = name if dtype == FLOAT64 else first_name
+            raise TypeError(f"{function}: {first_name} is {first} but {name} is {dtype}; use {wrong}.astype(np.float32)")
+        first_name, first = name, dtype
+    assert first is not None
+    return first
+
+
+def integers(function: str, name: str, value: Any, low: int, high: int, ignore: int | None = None) -> Any:
+    """Indices as int32: an int32 Symbol, or an integer array with all values in low .. high (or equal to `ignore`)."""
+    if isinstance(value, Symbol):
+        if value.dtype != np.int32:
+            raise TypeError(f"{function}: {name} must be int32 while tracing, found {value.dtype}; use {name}.astype(np.int32)")
+        return value
+    if not isinstance(value, np.ndarray):
+        raise TypeError(
+            f"{function}: {name} must be a NumPy array of integers, found {type(value).__name__}; use np.asarray({name})"
+        )
+    if value.dtype.kind not in "iu":
+        raise TypeError(f"{function}: {name} must hold integers, found {value.dtype}; use {name}.astype(np.int64)")
+    if value.size:
+        wrong = (value < low) | (value > high)
+        if ignore is not None:
+            wrong &= value != ignore
+        if wrong.any():
+            raise ValueError(f"{function}: {name} must lie in {low} .. {high}, found {value[wrong].flat[0]}")
+    return value.astype(np.int32, copy=False)
+
+
+def integer(function: str, name: str, value: Any, low: int = -LARGEST, high: int = LARGEST) -> int:
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{function}: {name} must be an integer, found {value!r}")
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{function}: {name} must be an integer, found {_shown(value)}") from None
+    if not low <= number <= high:
+        raise ValueError(f"{function}: {name} must be {_range(low, high)}, found {number}")
+    return number
+
+
+def _range(low: int, high: int) -> str:
+    if high == LARGEST:
+        return "positive" if low == 1 else f"at least {low}" if low > -LARGEST else f"at least -{LARGEST}"
+    return f"in {low} .. {high}"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{type(value).__name__}"
+
+
+def pair(function: str, name: str, value: Any, low: int) -> tuple[int, int]:
+    """(h, w) of an integer or of two; a single-element sequence counts for both, as in PyTorch."""
+    if value.__class__ is int:
+        number = integer(function, name, value, low)
+        return number, number
+    if isinstance(value, (tuple, list)):
+        if len(value) == 1:
+            value = (value[0], value[0])
+        if len(value) != 2:
+            raise ValueError(f"{function}: {name} must be one integer or two (height, width), found {_shown(value)}")
+        return integer(function, name, value[0], low), integer(function, name, value[1], low)
+    number = integer(function, name, value, low)
+    return number, number
+
+
+def shape(function: str, name: str, value: Any, rank: int | None = None) -> Shape:
+    """A shape given as argument, its sizes not negative."""
+    if not isinstance(value, (tuple, list)):
+        raise TypeError(f"{function}: {name} must be a tuple of integers, found {_shown(value)}")
+    result = tuple(integer(function, name, size, 0) for size in value)
+    if rank is not None and len(result) != rank:
+        raise ValueError(f"{function}: {name} must have {rank} sizes, found {result}")
+    return elements(function, name, result)
+
+
+def elements(function: str, name: str, result: Shape) -> Shape:
+    """A shape whose number of elements cannot overflow anywhere."""
+    if product(max(size, 1) for size in result) > _MOST_ELEMENTS or any(size > LARGEST for size in result):
+        raise ValueError(f"{function}: {name} of shape {result} is too large")
+    return result
+
+
+def number(function: str, name: str, value: Any) -> float:
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{function}: {name} must be a number, found {_shown(value)}")
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{function}: {name} is too large for a floating-point number") from None
+
+
+def finite(function: str, name: str, value: Any, low: float = -float("inf"), high: float = float("inf")) -> float:
+    result = number(function, name, value)
+    if not low <= result <= high or result in (float("inf"), -float("inf")):
+        bounds = "finite" if low == -float("inf") else f"in {low:g} .. {high:g}" if high < float("inf") else f"finite, at least {low:g}"
+        raise ValueError(f"{function}: {name} must be {bounds}, found {result}")
+    return result
+
+
+def boolean(function: str, name: str, value: Any) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{function}: {name} must be True or False, found {_shown(value)}")
+    return bool(value)
+
+
+def choice(function: str, name: str, value: Any, choices: tuple[str, ...]) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{function}: {name} must be one of {', '.join(choices)}, found {_shown(value)}")
+    if value not in choices:
+        raise ValueError(f"{function}: {name} must be one of {', '.join(choices)}, found {value!r}")
+    return value
+
+
+def axis(function: str, name: str, value: Any, rank: int) -> int:
+    """An axis, counted from the end if negative. A value without axes counts as having one, as in PyTorch."""
+    if rank == 0:
+        rank = 1
+    return integer(function, name, value, -rank, rank - 1) % rank
+
+
+def not_in_place(function: str, inplace: Any) -> None:
+    if boolean(function, "inplace", inplace):
+        raise ValueError(f"{function}: inplace=True is not possible, inputs are never changed; use the returned array")
+
+
+def same_shape(function: str, name: str, value: Any, expected: Shape) -> None:
+    if value.shape != expected:
+        raise ValueError(f"{function}: {name} must have shape {expected}, found {value.shape}")
+
+
+def vector(function: str, name: str, value: Any, length: int) -> None:
+    """An optional vector with one element per channel (or feature, or class)."""
+    if value is not None and value.shape != (length,):
+        raise ValueError(f"{function}: {name} must have shape ({length},), found {value.shape}")
+
+
+def maps(function: str, name: str, value: Any) -> Shape:
+    """Feature maps (N, C, H, W) or one (C, H, W), nothing empty but the batch. Returns the shape as (N, C, H, W)."""
+    return map_shape(function, name, value.shape)
+
+
+def map_shape(function: str, name: str, value: Shape) -> Shape:
+    if len(value) not in (3, 4):
+        raise ValueError(f"{function}: {name} must have shape (N, C, H, W) or (C, H, W), found {value}")
+    full = value if len(value) == 4 else (1, *value)
+    if not (full[1] and full[2] and full[3]):
+        raise ValueError(f"{function}: {name} must not be empty except for the batch, found {value}")
+    return elements(function, name, full)
+
+
+def layout_hint(value: Shape, channels: int) -> str:
+    """What to add to a channel error if the channels seem to come last."""
+    if value[-1] != channels:
+        return ""
+    return f"; this looks like {'N' * (len(value) == 4)}HWC, use x.transpose({'0, 3, 1, 2' if len(value) == 4 else '2, 0, 1'})"
+
+
+def out(function: str, value: Any, expected: Shape, dtype: np.dtype[Any], *inputs: Any) -> None:
+    """`out` can receive the result: an array of the right shape and dtype that shares no memory with an input."""
+    if any(isinstance(each, Symbol) for each in inputs):
+        raise TypeError(f"{function}: out cannot be given while tracing")
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{function}: out must be a NumPy array, found {type(value).__name__}")
+    if value.dtype != dtype:
+        raise TypeError(f"{function}: out must be {dtype} like the input, found {value.dtype}")
+    if value.shape != expected:
+        raise ValueError(f"{function}: out must have shape {expected}, found {value.shape}")
+    if not value.flags.writeable:
+        raise ValueError(f"{function}: out is read-only")
+    if 0 in value.strides and value.size > 1:
+        if any(stride == 0 and size > 1 for stride, size in zip(value.strides, value.shape, strict=True)):
+            raise ValueError(f"{function}: out overlaps itself (a stride is zero)")
+    for each in inputs:
+        if each is not None and _overlap(value, each):
+            raise ValueError(f"{function}: out overlaps an input")
+
+
+def _overlap(a: Any, b: Any) -> bool:
+    if not np.may_share_memory(a, b):
+        return False
+    try:
+        return np.shares_memory(a, b, max_work=10_000)
+    except np.exceptions.TooHardError:
+        return True

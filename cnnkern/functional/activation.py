@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Activations, and softmax along one axis. NaN stays NaN everywhere."""
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from cnnkern.functional import _check as check
+from cnnkern.functional._lowering import around
+from cnnkern.functional.elementwise import unary
+from cnnkern.graph import OPS, Attrs, KernelCall, Node, OpDef, Spec, Symbol, apply, define
+
+RELU = unary("relu")
+LEAKY_RELU = unary("leaky_relu", parameters=("slope", ""))
+SIGMOID = unary("sigmoid", saved="y")
+TANH = unary("tanh", saved="y")
+CLAMP = unary("clamp", parameters=("low", "high"))
+
+
+def _infer_softmax(inputs: Any, attrs: Attrs) -> tuple[Spec, ...]:
+    return (Spec(inputs[0].shape, inputs[0].dtype),)
+
+
+def _lower_softmax(node: Node) -> list[KernelCall]:
+    shape = node.outputs[0].shape
+    rows = around(shape, node.attrs["axis"]) if shape else (1, 1, 1)
+    return [KernelCall(node.op.name, {}, [(value, rows) for value in (*node.inputs, *node.outputs)])]
+
+
+def _softmax(name: str) -> OpDef:
+    grad = define(f"{name}_grad", _infer_softmax, lower=_lower_softmax)
+
+    def gradient(node: Node, dy: Symbol) -> tuple[Symbol | None, ...]:
+        return apply(grad, (dy, node.outputs[0]), node.attrs)
+
+    return define(name, _infer_softmax, gradient=gradient, lower=_lower_softmax)
+
+
+SOFTMAX = _softmax("softmax")
+LOG_SOFTMAX = _softmax("log_softmax")
+
+
+def relu(input: Any, inplace: bool = False) -> Any:
+    """max(x, 0), of any shape (Nair and Hinton, 2010). inplace=True is refused: inputs are never changed."""
+    check.floating("relu", input=input)
+    if inplace is not False:
+        check.not_in_place("relu", inplace)
+    return apply(RELU, (input,), {})[0]
+
+
+def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Any:
+    """x where x > 0, else negative_slope * x (Maas et al., 2013). inplace=True is refused."""
+    check.floating("leaky_relu", input=input)
+    check.not_in_place("leaky_relu", inplace)
+    slope = check.number("leaky_relu", "negative_slope", negative_slope)
+    return apply(LEAKY_RELU, (input,), {"slope": slope})[0]
+
+
+def sigmoid(input: Any) -> Any:
+    """1 / (1 + exp(-x))."""
+    check.floating("sigmoid", input=input)
+    return apply(SIGMOID, (input,), {})[0]
+
+
+def tanh(input: Any) -> Any:
+    """Hyperbolic tangent."""
+    check.floating("tanh", input=input)
+    return apply(TANH, (input,), {})[0]
+
+
+def clamped(input: Any, low: float, high: float) -> Any:
+    """min(max(x, low), high) with no gradient outside low < x < high."""
+    return apply(CLAMP, (input,), {"low": low, "high": high})[0]
+
+
+def _bounds(function: str, min_val: Any, max_val: Any) -> Attrs:
+    low, high = check.number(function, "min_val", min_val), check.number(function, "max_val", max_val)
+    if not low <= high:
+        raise ValueError(f"{function}: min_val must not be above max_val, found {low} and {high}")
+    return {"low": low, "high": high}
+
+
+def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Any:
+    """min(max(x, min_val), max_val). The gradient is 0 at and beyond the bounds. inplace=True is refused."""
+    check.floating("hardtanh", input=input)
+    check.not_in_place("hardtanh", inplace)
+    return apply(CLAMP, (input,), _bounds("hardtanh", min_val, max_val))[0]
+
+
+def relu6(input: Any, inplace: bool = False) -> Any:
+    """min(max(x, 0), 6) (Krizhevsky, 2010). inplace=True is refused."""
+    check.floating("relu6", input=input)
+    check.not_in_place("relu6", inplace)
+    return clamped(input, 0.0, 6.0)
+
+
+def _axis(function: str, dim: Any, rank: int) -> int:
+    if dim is None:
+        warnings.warn(f"{function}: give dim; PyTorch's old default was chosen", UserWarning, stacklevel=3)
+        return 0 if rank in (0, 1, 3) else 1
+    return check.axis(function, "dim", dim, rank)
+
+
+def softmax(input: Any, dim: int | None = None) -> Any:
+    """exp(x) / sum of exp(x) along axis `dim`. Without dim PyTorch's deprecated choice is made, with a warning."""
+    check.floating("softmax", input=input)
+    return apply(SOFTMAX, (input,), {"axis": _axis("softmax", dim, len(input.shape))})[0]
+
+
+def log_softmax(input: Any, dim: int | None = None) -> Any:
+    """x - log(sum of exp(x)) along axis `dim`. Without dim as for `softmax`."""
+    check.floating("log_softmax", input=input)
+    return apply(LOG_SOFTMAX, (input,), {"axis": _axis("log_softmax", dim, len(input.shape))})[0]
+
+
+def _backward(name: str, grad_output: Any, saved_name: str, saved: Any, attrs: Attrs) -> Any:
+    check.floating(name, **{"grad_output": grad_output, saved_name: saved})
+    check.same_shape(name, "grad_output", grad_output, saved.shape)
+    return apply(OPS[name], (grad_output, saved), attrs)[0]
+
+
+def relu_grad(grad_output: Any, input: Any) -> Any:
+    """Gradient of `relu`: grad_output where input > 0, else 0 (also at 0). Both of one shape."""
+    return _backward("relu_grad", grad_output, "input", input, {})
+
+
+def leaky_relu_grad(grad_output: Any, input: Any, negative_slope: float = 0.01) -> Any:
+    """Gradient of `leaky_relu`: grad_output where input > 0, else negative_slope * grad_output."""
+    slope = check.number("leaky_relu_grad", "negative_slope", negative_slope)
+    return _backward("leaky_relu_grad", grad_output, "input", input, {"slope": slope})
+
+
+def sigmoid_grad(grad_output: Any, output: Any) -> Any:
+    """Gradient of `sigmoid` from its result: grad_output * output * (1 - output)."""
+    return _backward("sigmoid_grad", grad_output, "output", output, {})
+
+
+def tanh_grad(grad_output: Any, output: Any) -> Any:
+    """Gradient of `tanh` from its result: grad_output * (1 - output^2)."""
+    return _backward("tanh_grad", grad_output, "output", output, {})
+
+
+def hardtanh_grad(grad_output: Any, input: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
+    """Gradient of `hardtanh`: grad_output where min_val < input < max_val, else 0."""
+    return _backward("clamp_grad", grad_output, "input", input, _bounds("hardtanh_grad", min_val, max_val))
+
+
+def softmax_grad(grad_output: Any, output: Any, dim: int) -> Any:
+    """Gradient of `softmax` from its result: output * (grad_output - sum along dim of grad_output * output)."""
+    check.floating("softmax_grad", output=output)
+    axis = check.axis("softmax_grad", "dim", dim, len(output.shape))
+    return _backward("softmax_grad", grad_output, "output", output, {"axis": axis})
+
+
+def log_softmax_grad(grad_output: Any, output: Any, dim: int) -> Any:
+    """Gradient of `log_softmax` from its result: grad_output - exp(output) * sum along dim of grad_output."""
+    check.floating("log_softmax_grad", output=output)
+    axis = check.axis("log_softmax_grad", "dim", dim, len(output.shape))
+    return _backward("log_softmax_grad", grad_output, "output", output, {"axis": axis})

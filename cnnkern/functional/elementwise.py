@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Arithmetic on elements: add, subtract, multiply, divide with broadcasting, and functions of one argument."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from cnnkern.functional import _check as check
+from cnnkern.functional._lowering import elementwise, merged
+from cnnkern.functional.shape import reshape, unbroadcast
+from cnnkern.graph import Attrs, KernelCall, Node, OpDef, Shape, Spec, Symbol, apply, define
+
+
+def _same(inputs: Any, attrs: Attrs) -> tuple[Spec, ...]:
+    return (Spec(inputs[0].shape, inputs[0].dtype),)
+
+
+def _infer_broadcast(inputs: Any, attrs: Attrs) -> tuple[Spec, ...]:
+    a, b = inputs
+    shape = a.shape if a.shape == b.shape else np.broadcast_shapes(a.shape, b.shape)
+    return (Spec(shape, a.dtype),)
+
+
+def _lower_binary(node: Node) -> list[KernelCall]:
+    values = (*node.inputs, *node.outputs)
+    rank = max(len(value.shape) for value in values)
+    shapes = merged(node.op.name, [(1,) * (rank - len(value.shape)) + value.shape for value in values])
+    return [KernelCall("binary", {"function": node.op.name}, list(zip(values, shapes, strict=True)))]
+
+
+def _binary(name: str, gradient: Callable[[Any, Any, Any, Any], tuple[Any, Any]]) -> OpDef:
+    """gradient(a, b, y, dy) gives the gradients before broadcasting is undone."""
+
+    def rule(node: Node, dy: Symbol) -> tuple[Symbol | None, ...]:
+        a, b = node.inputs
+        da, db = gradient(a, b, node.outputs[0], dy)
+        return unbroadcast(da, a.shape), unbroadcast(db, b.shape)
+
+    return define(name, _infer_broadcast, gradient=rule, lower=_lower_binary)
+
+
+ADD = _binary("add", lambda a, b, y, dy: (dy, dy))
+SUBTRACT = _binary("subtract", lambda a, b, y, dy: (dy, -dy))
+MULTIPLY = _binary("multiply", lambda a, b, y, dy: (dy * b, dy * a))
+DIVIDE = _binary("divide", lambda a, b, y, dy: (dy / b, -(dy / b * y)))
+
+
+def unary(name: str, saved: str = "x", parameters: tuple[str, str] = ("", "")) -> OpDef:
+    """Define an op of one argument whose gradient op, <name>_grad, takes dy and x or y (`saved`).
+
+    parameters: the attributes that the core calls alpha and beta.
+    """
+
+    def core_attrs(node: Node) -> Attrs:
+        attrs: Attrs = {"function": name}
+        for key, parameter in zip(("alpha", "beta"), parameters, strict=True):
+            if parameter:
+                attrs[key] = node.attrs[parameter]
+        return attrs
+
+    def gradient(node: Node, dy: Symbol) -> tuple[Symbol | None, ...]:
+        return apply(grad, (dy, node.inputs[0] if saved == "x" else node.outputs[0]), node.attrs)
+
+    grad = define(f"{name}_grad", _same, lower=lambda node: elementwise("unary_grad", core_attrs(node), node))
+    return define(name, _same, gradient=gradient, lower=lambda node: elementwise("unary", core_attrs(node), node))
+
+
+def _linear(name: str, gradient: Callable[..., Any], **parameters: str) -> OpDef:
+    """Define an op of one argument whose gradient needs no op of its own."""
+
+    def lower(node: Node) -> list[KernelCall]:
+        attrs = {"function": name, **{key: node.attrs[parameter] for key, parameter in parameters.items()}}
+        return elementwise("unary", attrs, node)
+
+    return define(name, _same, gradient=gradient, lower=lower)
+
+
+NEGATIVE = _linear("negative", lambda node, dy: apply(NEGATIVE, (dy,), {}))
+SCALE = _linear(
+    "scale",
+    lambda node, dy: apply(SCALE, (dy,), {"alpha": node.attrs["alpha"], "beta": 0.0}),
+    alpha="alpha",
+    beta="beta",
+)
+EXP = unary("exp", saved="y")
+LOG = unary("log")
+SQRT = unary("sqrt", saved="y")
+SQUARE = unary("square")
+
+
+def scaled(value: Any, alpha: float, beta: float = 0.0) -> Any:
+    """alpha * value + beta."""
+    return apply(SCALE, (value,), {"alpha": alpha, "beta": beta})[0]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
+def _operands(name: str, input: Any, other: Any) -> tuple[Any, Any]:
+    """Check two arrays for a broadcasting op; a number becomes an array of the other's dtype."""
+    if _is_number(input) and _is_number(other):
+        raise TypeError(f"{name}: one argument must be an array, found two numbers")
+    if _is_number(input):
+        check.floating(name, other=other)
+        return np.full((1,) * len(other.shape), check.number(name, "input", input), other.dtype), other
+    if _is_number(other):
+        check.floating(name, input=input)
+        return input, np.full((1,) * len(input.shape), check.number(name, "other", other), input.dtype)
+    check.floating(name, input=input, other=other)
+    if input.shape != other.shape:
+        _check_broadcast(name, input.shape, other.shape)
+    return input, other
+
+
+def _check_broadcast(name: str, a: Shape, b: Shape) -> None:
+    try:
+        shape = np.broadcast_shapes(a, b)
+    except ValueError:
+        raise ValueError(f"{name}: shapes {a} and {b} cannot be broadcast together") from None
+    check.elements(name, "the result", shape)
+    merged(name, [(1,) * (len(shape) - len(each)) + each for each in (a, b, shape)])
+
+
+def add(input: Any, other: Any) -> Any:
+    """input + other, with NumPy's broadcasting. One of the two may be a number."""
+    if _is_number(input):
+        input, other = other, input
+    if _is_number(other):
+        check.floating("add", input=input)
+        return scaled(input, 1.0, check.number("add", "other", other))
+    return apply(ADD, _operands("add", input, other), {})[0]
+
+
+def subtract(input: Any, other: Any) -> Any:
+    """input - other, with NumPy's broadcasting. One of the two may be a number."""
+    if _is_number(other):
+        check.floating("subtract", input=input)
+        return scaled(input, 1.0, -check.number("subtract", "other", other))
+    if _is_number(input):
+        check.floating("subtract", other=other)
+        return scaled(other, -1.0, check.number("subtract", "input", input))
+    return apply(SUBTRACT, _operands("subtract", input, other), {})[0]
+
+
+def multiply(input: Any, other: Any) -> Any:
+    """input * other, with NumPy's broadcasting. One of the two may be a number."""
+    if _is_number(input):
+        input, other = other, input
+    if _is_number(other):
+        check.floating("multiply", input=input)
+        return scaled(input, check.number("multiply", "other", other))
+    return apply(MULTIPLY, _operands("multiply", input, other), {})[0]
+
+
+def divide(input: Any, other: Any) -> Any:
+    """input / other, with NumPy's broadcasting. One of the two may be a number. Division by zero follows IEEE 754."""
+    return apply(DIVIDE, _operands("divide", input, other), {})[0]
+
+
+def negative(input: Any) -> Any:
+    """-input."""
+    check.floating("negative", input=input)
+    return apply(NEGATIVE, (input,), {})[0]
+
+
+def exp(input: Any) -> Any:
+    """e to the power of each element."""
+    check.floating("exp", input=input)
+    return apply(EXP, (input,), {})[0]
+
+
+def log(input: Any) -> Any:
+    """Natural logarithm: -inf at 0, NaN below."""
+    check.floating("log", input=input)
+    return apply(LOG, (input,), {})[0]
+
+
+def sqrt(input: Any) -> Any:
+    """Square root: NaN below 0."""
+    check.floating("sqrt", input=input)
+    return apply(SQRT, (input,), {})[0]
+
+
+def square(input: Any) -> Any:
+    """Each element times itself."""
+    check.floating("square", input=input)
+    return apply(SQUARE, (input,), {})[0]
+
+
+OPERATORS = {
+    "add": add,
+    "subtract": subtract,
+    "multiply": multiply,
+    "divide": divide,
+    "negative": negative,
+    "reshape": reshape,
+}
