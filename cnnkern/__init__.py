@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Fast convolutional networks on the CPU: NumPy arrays in, NumPy arrays out.
 
-    from cnnkern import functional as F      operations on arrays, as torch.nn.functional has them
-    from cnnkern import nn, models, train    layers, networks, training
-    engine = cnnkern.compile(model, (1, 3, 224, 224)); y = engine(x)
+from cnnkern import functional as F      operations on arrays, as torch.nn.functional has them
+from cnnkern import nn, models, train    layers, networks, training
+engine = cnnkern.compile(model, (1, 3, 224, 224)); y = engine(x)
 """
+
 import importlib
 from typing import TYPE_CHECKING, Any
 

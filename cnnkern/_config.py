@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Threads and the facts about this installation."""
+
 from __future__ import annotations
 
 import operator

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The process's random state: a NumPy generator for initial weights and a counter for dropout."""
+
 from __future__ import annotations
 
 import operator

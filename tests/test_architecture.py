@@ -19,15 +19,17 @@ CSRC = ROOT / "csrc"
 # also use the ones further down. A dotted name opens one module only.
 ARROWS: dict[str, set[str]] = {
     "_version": set(),
+    "_random": set(),
+    "_config": {"_version", "_core"},
     "graph": set(),
     "reference": set(),
     "data": set(),
     "io": set(),
-    "functional": {"graph", "_core", "reference"},
-    "nn": {"functional", "graph"},
+    "functional": {"graph", "_core", "reference", "_random"},
+    "nn": {"functional", "graph", "_random"},
     "models": {"nn", "functional", "graph", "io"},
     "engine": {"graph", "functional", "_core"},
-    "train": {"graph", "functional", "engine", "nn.module", "data"},
+    "train": {"graph", "functional", "engine", "nn.module", "data", "_random"},
 }
 # These use everything, and nothing imports them.
 TOPS = {"plot", "selftest", "cli"}

@@ -5,6 +5,7 @@ float32 arrays are computed by the kernels, float64 arrays by the reference (slo
 layout is accepted; inputs are never changed, but for the running statistics of `batch_norm` in training. Called on a
 `cnnkern.Symbol` while a model is traced, a function records instead of computing.
 """
+
 from cnnkern.functional._eager import evaluate as _evaluate
 from cnnkern.functional.activation import (
     hardtanh,
@@ -28,6 +29,8 @@ from cnnkern.functional.dense import linear, linear_grad_bias, linear_grad_input
 from cnnkern.functional.dropout import dropout
 from cnnkern.functional.elementwise import (
     OPERATORS as _OPERATORS,
+)
+from cnnkern.functional.elementwise import (
     add,
     divide,
     exp,
@@ -61,9 +64,11 @@ from cnnkern.functional.pool import (
     max_pool2d_grad,
 )
 from cnnkern.functional.shape import concat, flatten, pad, reshape
+from cnnkern.graph import OPERATORS as _SYMBOL_OPERATORS
 from cnnkern.graph import install as _install
 
-_install(_evaluate, _OPERATORS)
+_install(_evaluate)
+_SYMBOL_OPERATORS.update(_OPERATORS)
 
 __all__ = [
     "adam_step",

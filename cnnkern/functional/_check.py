@@ -3,6 +3,7 @@
 
 Every message begins with the function and names argument, expected and found. The functions take the caller's name first.
 """
+
 from __future__ import annotations
 
 import operator
@@ -35,10 +36,14 @@ def floating(function: str, optional: tuple[str, ...] = (), **arrays: Any) -> np
         if first is not None and dtype == first:
             continue
         if dtype != FLOAT32 and dtype != FLOAT64:
-            raise TypeError(f"{function}: {name} must be float32 (or float64), found {dtype}; use {name}.astype(np.float32)")
+            raise TypeError(
+                f"{function}: {name} must be float32 (or float64), found {dtype}; use {name}.astype(np.float32)"
+            )
         if first is not None:
             wrong = name if dtype == FLOAT64 else first_name
-            raise TypeError(f"{function}: {first_name} is {first} but {name} is {dtype}; use {wrong}.astype(np.float32)")
+            raise TypeError(
+                f"{function}: {first_name} is {first} but {name} is {dtype}; use {wrong}.astype(np.float32)"
+            )
         first_name, first = name, dtype
     assert first is not None
     return first
@@ -48,7 +53,9 @@ def integers(function: str, name: str, value: Any, low: int, high: int, ignore: 
     """Indices as int32: an int32 Symbol, or an integer array with all values in low .. high (or equal to `ignore`)."""
     if isinstance(value, Symbol):
         if value.dtype != np.int32:
-            raise TypeError(f"{function}: {name} must be int32 while tracing, found {value.dtype}; use {name}.astype(np.int32)")
+            raise TypeError(
+                f"{function}: {name} must be int32 while tracing, found {value.dtype}; use {name}.astype(np.int32)"
+            )
         return value
     if not isinstance(value, np.ndarray):
         raise TypeError(
@@ -132,7 +139,13 @@ def number(function: str, name: str, value: Any) -> float:
 def finite(function: str, name: str, value: Any, low: float = -float("inf"), high: float = float("inf")) -> float:
     result = number(function, name, value)
     if not low <= result <= high or result in (float("inf"), -float("inf")):
-        bounds = "finite" if low == -float("inf") else f"in {low:g} .. {high:g}" if high < float("inf") else f"finite, at least {low:g}"
+        bounds = (
+            "finite"
+            if low == -float("inf")
+            else f"in {low:g} .. {high:g}"
+            if high < float("inf")
+            else f"finite, at least {low:g}"
+        )
         raise ValueError(f"{function}: {name} must be {bounds}, found {result}")
     return result
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """How an operation is computed on arrays: float32 by the core, float64 by the reference."""
+
 from __future__ import annotations
 
 import warnings
@@ -75,7 +76,8 @@ def _by_reference(op: OpDef, inputs: Sequence[Any], attrs: Attrs, out: Array | N
     result = getattr(reference, op.name)(*inputs, **attrs)
     results = result if isinstance(result, tuple) else () if result is None else (result,)
     outputs = tuple(
-        np.asarray(value).astype(spec.dtype, copy=False).reshape(spec.shape) for value, spec in zip(results, specs, strict=True)
+        np.asarray(value).astype(spec.dtype, copy=False).reshape(spec.shape)
+        for value, spec in zip(results, specs, strict=True)
     )
     return outputs if out is None else _delivered(outputs, out)
 

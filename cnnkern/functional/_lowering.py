@@ -3,6 +3,7 @@
 
 The core reads rank 2 as (N, C), 3 as (N, C, W), 4 as (N, C, H, W), 5 as (N, C, D, H, W) and rank 1 as (1, C).
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -54,7 +55,9 @@ def merged(function: str, shapes: Sequence[Shape]) -> list[Shape]:
     sizes = [[shape[axis] for axis in range(rank) if full[axis] != 1] for shape in shapes]
     groups = [len(list(group)) for _, group in groupby(pattern)]
     if len(groups) > 5:
-        raise ValueError(f"{function}: broadcasting over {len(groups)} groups of axes, at most five are supported (shapes {shapes})")
+        raise ValueError(
+            f"{function}: broadcasting over {len(groups)} groups of axes, at most five are supported (shapes {shapes})"
+        )
     result = []
     for row in sizes:
         it = iter(row)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Activations, and softmax along one axis. NaN stays NaN everywhere."""
+
 from __future__ import annotations
 
 import warnings

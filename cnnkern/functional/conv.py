@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Two-dimensional convolution (cross-correlation, as in every CNN library) and its gradients."""
+
 from __future__ import annotations
 
 from typing import Any

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Matrix product and the fully connected layer."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -69,7 +70,9 @@ def _rows(value: Any) -> Any:
 def _check_features(function: str, name: str, shape: Shape, expected: int, weight: Shape) -> None:
     if not shape or shape[-1] != expected:
         found = f"{shape[-1]} (" if shape else "no axis ("
-        raise ValueError(f"{function}: weight expects {expected} features, {name} has {found}{name}: {shape}, weight: {weight})")
+        raise ValueError(
+            f"{function}: weight expects {expected} features, {name} has {found}{name}: {shape}, weight: {weight})"
+        )
 
 
 def linear(input: Any, weight: Any, bias: Any = None) -> Any:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Dropout (Srivastava et al., 2014) with random numbers that depend on seed, step, node and position alone."""
+
 from __future__ import annotations
 
 from typing import Any

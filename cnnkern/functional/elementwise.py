@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Arithmetic on elements: add, subtract, multiply, divide with broadcasting, and functions of one argument."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

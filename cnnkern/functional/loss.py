@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Losses with PyTorch's signatures: reduction "mean", "sum" or "none"; size_average and reduce are its deprecated forms."""
+
 from __future__ import annotations
 
 import warnings
@@ -19,7 +20,9 @@ _REDUCTIONS = ("none", "mean", "sum")
 def _reduction(function: str, reduction: Any, size_average: Any, reduce: Any) -> str:
     if size_average is None and reduce is None:
         return check.choice(function, "reduction", reduction, _REDUCTIONS)
-    warnings.warn(f"{function}: size_average and reduce are deprecated, use reduction", DeprecationWarning, stacklevel=3)
+    warnings.warn(
+        f"{function}: size_average and reduce are deprecated, use reduction", DeprecationWarning, stacklevel=3
+    )
     average = size_average is None or check.boolean(function, "size_average", size_average)
     if not (reduce is None or check.boolean(function, "reduce", reduce)):
         return "none"
@@ -80,7 +83,9 @@ def _checked_target(function: str, input: Any, target: Any, weight: Any, ignore_
     if classes == 0:
         raise ValueError(f"{function}: input has no classes, found shape {shape}")
     if getattr(target, "dtype", None) in (check.FLOAT32, check.FLOAT64):
-        raise TypeError(f"{function}: target must hold class indices, found {target.dtype} (probabilities are not supported)")
+        raise TypeError(
+            f"{function}: target must hold class indices, found {target.dtype} (probabilities are not supported)"
+        )
     check.vector(function, "weight", weight, classes)
     if not isinstance(target, (np.ndarray, Symbol)) and isinstance(target, np.integer):
         target = np.asarray(target)
@@ -260,7 +265,9 @@ def binary_cross_entropy(
     check.same_shape(function, "target", target, input.shape)
     _check_weight(function, "weight", weight, input.shape)
     if isinstance(input, np.ndarray) and not ((input >= 0) & (input <= 1)).all():
-        raise ValueError(f"{function}: all elements of input must be in 0 .. 1; for logits use binary_cross_entropy_with_logits")
+        raise ValueError(
+            f"{function}: all elements of input must be in 0 .. 1; for logits use binary_cross_entropy_with_logits"
+        )
     rest = subtract(1.0, input)
     opposite = subtract(1.0, target)
     infinity = float("inf")
@@ -286,9 +293,7 @@ def binary_cross_entropy_with_logits(
     With a = 1 + (pos_weight - 1) t the loss is (1 - t) x + a (log(1 + exp(-|x|)) + max(-x, 0)).
     """
     function = "binary_cross_entropy_with_logits"
-    check.floating(
-        function, ("weight", "pos_weight"), input=input, target=target, weight=weight, pos_weight=pos_weight
-    )
+    check.floating(function, ("weight", "pos_weight"), input=input, target=target, weight=weight, pos_weight=pos_weight)
     mode = _reduction(function, reduction, size_average, reduce)
     check.same_shape(function, "target", target, input.shape)
     _check_weight(function, "weight", weight, input.shape)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Batch normalization (Ioffe and Szegedy, 2015): y = weight (x - mean) / sqrt(var + eps) + bias, per channel."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -86,7 +87,9 @@ def batch_norm(
     or missing running arrays in inference.
     """
     if check.boolean("batch_norm", "training", training):
-        return batch_norm_training(input, weight, bias, running_mean, running_var, momentum, eps, function="batch_norm")[0]
+        return batch_norm_training(
+            input, weight, bias, running_mean, running_var, momentum, eps, function="batch_norm"
+        )[0]
     if running_mean is None or running_var is None:
         raise ValueError("batch_norm: running_mean and running_var must be given when training is False")
     vectors = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Steps of optimizers as operations: parameter and state are updated in place, so that a training plan can hold them."""
+
 from __future__ import annotations
 
 from typing import Any

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Pooling over windows of feature maps, fixed and adaptive, and the gradients. Global pooling is adaptive to size 1."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -166,7 +167,9 @@ def avg_pool2d(
     return _forward(AVG_POOL2D, input, attrs)[0]
 
 
-def _average(x: Shape, function: str, kernel: Any, stride: Any, padding: Any, ceil: Any, include: Any, divisor: Any) -> Attrs:
+def _average(
+    x: Shape, function: str, kernel: Any, stride: Any, padding: Any, ceil: Any, include: Any, divisor: Any
+) -> Attrs:
     attrs, size = _windows(function, x, kernel, stride, padding, 1, ceil)
     include = check.boolean(function, "count_include_pad", include)
     return {**attrs, "output_size": size, "count_include_pad": include, "divisor": _divisor(function, divisor)}
@@ -264,7 +267,9 @@ def avg_pool2d_grad(
 
 def _map_size(function: str, name: str, value: Any, rank: int) -> tuple[int, int]:
     if len(value.shape) != rank or 0 in value.shape[-3:]:
-        raise ValueError(f"{function}: {name} must have {rank} axes like input_size, none empty but the batch, found {value.shape}")
+        raise ValueError(
+            f"{function}: {name} must have {rank} axes like input_size, none empty but the batch, found {value.shape}"
+        )
     return value.shape[-2], value.shape[-1]
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Operations that move or reduce elements: reshape, flatten, concat, slice, pad, and the sums that undo broadcasting."""
+
 from __future__ import annotations
 
 from itertools import pairwise
@@ -201,7 +202,9 @@ def concat(tensors: Any, dim: int = 0) -> Any:
     for index, value in enumerate(tensors):
         shape = value.shape
         if len(shape) != len(first) or (*shape[:axis], *shape[axis + 1 :]) != (*first[:axis], *first[axis + 1 :]):
-            raise ValueError(f"concat: all sizes but that of axis {axis} must agree, found {first} and {shape} (tensors[{index}])")
+            raise ValueError(
+                f"concat: all sizes but that of axis {axis} must agree, found {first} and {shape} (tensors[{index}])"
+            )
     check.elements("concat", "the result", _infer_concat(tensors, {"axis": axis})[0].shape)
     return apply(CONCAT, tuple(tensors), {"axis": axis})[0]
 
@@ -228,7 +231,9 @@ def pad(input: Any, pad: Any, mode: str = "constant", value: float | None = None
         if input.shape[axis] + min(before, 0) + min(after, 0) < 0:
             raise ValueError(f"pad: axis {axis} of size {input.shape[axis]} cannot be cropped by {(before, after)}")
     if rank > 5 and rank - _mergeable(padding) > 5:
-        raise ValueError(f"pad: arrays of {rank} axes can only be padded where neighbours without padding leave five axes")
+        raise ValueError(
+            f"pad: arrays of {rank} axes can only be padded where neighbours without padding leave five axes"
+        )
     attrs = {"padding": tuple(padding), "value": fill}
     check.elements("pad", "the result", _infer_pad((input,), attrs)[0].shape)
     return apply(PAD, (input,), attrs)[0]
