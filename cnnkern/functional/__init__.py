@@ -46,9 +46,11 @@ from cnnkern.functional.loss import (
     binary_cross_entropy_with_logits,
     cross_entropy,
     cross_entropy_grad,
+    hinge_loss,
     huber_loss,
     l1_loss,
     mse_loss,
+    pseudo_huber_loss,
     smooth_l1_loss,
 )
 from cnnkern.functional.norm import batch_norm, batch_norm_grad, batch_norm_training
@@ -97,6 +99,7 @@ __all__ = [
     "flatten",
     "hardtanh",
     "hardtanh_grad",
+    "hinge_loss",
     "huber_loss",
     "l1_loss",
     "leaky_relu",
@@ -115,6 +118,7 @@ __all__ = [
     "multiply",
     "negative",
     "pad",
+    "pseudo_huber_loss",
     "relu",
     "relu6",
     "relu_grad",

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from cnnkern.functional import _check as check
-from cnnkern.functional.activation import clamped, relu
-from cnnkern.functional.elementwise import add, divide, exp, log, multiply, negative, scaled, square, subtract
+from cnnkern.functional.activation import clamped, relu, sigmoid
+from cnnkern.functional.elementwise import add, divide, exp, log, multiply, negative, scaled, sqrt, square, subtract
 from cnnkern.functional.shape import reshape_to, sum_axes
 from cnnkern.graph import Attrs, KernelCall, Node, Shape, Spec, Symbol, apply, define, override_gradient, product
 
@@ -236,6 +236,28 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
     return _reduced(loss if weight is None else multiply(loss, weight), mode)
 
 
+def pseudo_huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Any:
+    """delta^2 (sqrt(1 + (d / delta)^2) - 1), a smooth `huber_loss` (Charbonnier et al., 1997), with d = input - target.
+
+    Both arrays of one shape. Computed as d^2 / (1 + sqrt(1 + (d / delta)^2)), which keeps small d exact.
+    """
+    mode = check.choice("pseudo_huber_loss", "reduction", reduction, _REDUCTIONS)
+    width = check.finite("pseudo_huber_loss", "delta", delta, 0.0)
+    if width == 0.0:
+        raise ValueError("pseudo_huber_loss: delta must be positive, found 0.0")
+    difference = _difference("pseudo_huber_loss", input, target)
+    root = sqrt(add(square(scaled(difference, 1.0 / width)), 1.0))
+    return _reduced(divide(square(difference), add(root, 1.0)), mode)
+
+
+def hinge_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
+    """max(0, 1 - target * input) for targets -1 and 1 (Cortes and Vapnik, 1995); both arrays of one shape."""
+    mode = check.choice("hinge_loss", "reduction", reduction, _REDUCTIONS)
+    check.floating("hinge_loss", input=input, target=target)
+    check.same_shape("hinge_loss", "target", target, input.shape)
+    return _reduced(relu(subtract(1.0, multiply(target, input))), mode)
+
+
 def _check_weight(function: str, name: str, weight: Any, shape: Shape) -> None:
     """A weight that is broadcast to the input's shape."""
     if weight is not None:
@@ -299,6 +321,7 @@ def binary_cross_entropy_with_logits(
     _check_weight(function, "weight", weight, input.shape)
     _check_weight(function, "pos_weight", pos_weight, input.shape)
     softplus = add(log(add(exp(negative(_absolute(input))), 1.0)), relu(negative(input)))  # log(1 + exp(-x))
+    softplus = override_gradient(softplus, input, lambda: subtract(sigmoid(input), 1.0))  # right at 0 too
     if pos_weight is not None:
         softplus = multiply(softplus, add(multiply(subtract(pos_weight, 1.0), target), 1.0))
     loss = add(multiply(subtract(1.0, target), input), softplus)
