@@ -66,6 +66,11 @@ CNNKERN_INLINE Vec to_float(VecI a) { return {_mm256_cvtepi32_ps(a.v)}; }
 CNNKERN_INLINE VecI as_int(Vec a) { return {_mm256_castps_si256(a.v)}; }
 CNNKERN_INLINE Vec as_float(VecI a) { return {_mm256_castsi256_ps(a.v)}; }
 
+CNNKERN_INLINE Vec even(Vec a, Vec b) {
+  const __m256d pairs = _mm256_castps_pd(_mm256_shuffle_ps(a.v, b.v, 0x88));  // a0 a2 b0 b2 a4 a6 b4 b6
+  return {_mm256_castpd_ps(_mm256_permute4x64_pd(pairs, 0xd8))};
+}
+
 CNNKERN_INLINE float reduce_add(Vec a) {
   __m128 half = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
   half = _mm_add_ps(half, _mm_movehl_ps(half, half));

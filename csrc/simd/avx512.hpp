@@ -68,6 +68,12 @@ CNNKERN_INLINE Vec to_float(VecI a) { return {_mm512_cvtepi32_ps(a.v)}; }
 CNNKERN_INLINE VecI as_int(Vec a) { return {_mm512_castps_si512(a.v)}; }
 CNNKERN_INLINE Vec as_float(VecI a) { return {_mm512_castsi512_ps(a.v)}; }
 
+// Elements 0, 2, 4, ... of the two vectors side by side.
+CNNKERN_INLINE Vec even(Vec a, Vec b) {
+  const __m512i index = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  return {_mm512_permutex2var_ps(a.v, index, b.v)};
+}
+
 CNNKERN_INLINE float reduce_add(Vec a) { return _mm512_reduce_add_ps(a.v); }
 
 }  // namespace cnnkern::avx512

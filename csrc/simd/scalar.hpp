@@ -85,6 +85,8 @@ CNNKERN_INLINE Vec round(Vec a) {
 CNNKERN_INLINE VecI to_int(Vec a) { return {__builtin_convertvector(round(a).v, Int4)}; }
 CNNKERN_INLINE Vec to_float(VecI a) { return {__builtin_convertvector(a.v, Float4)}; }
 
+CNNKERN_INLINE Vec even(Vec a, Vec b) { return {Float4{a.v[0], a.v[2], b.v[0], b.v[2]}}; }
+
 CNNKERN_INLINE float reduce_add(Vec a) { return (a.v[0] + a.v[2]) + (a.v[1] + a.v[3]); }
 
 }  // namespace cnnkern::scalar

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The patch matrix of a convolution, packed piece by piece and never whole. Its rows are (channel, tap), its columns
+// the pixels of all images in a row, and an element is the input pixel that the tap meets there, or zero outside the
+// image.
+//
+// Which columns of a row come from which run of input pixels is the same in every channel, so it is worked out once per
+// panel, as a list of pieces of at most a vector, and then replayed for all channels.
+#pragma once
+#include "simd/simd.hpp"
+
+namespace CNNKERN_NAMESPACE {
+namespace {
+
+// One spatial axis: tap t of grid point i meets pixel i * step + first + t * delta of an input of `size` pixels.
+struct PatchAxis {
+  int64_t size, count, step, taps, first, delta;
+};
+
+struct PatchMap {
+  PatchAxis h, w;
+  int64_t sn, sc, sh;  // strides of the input: image, channel, row
+  int64_t taps() const { return h.taps * w.taps; }
+  int64_t pixels() const { return h.count * w.count; }
+};
+
+// Calls body(image, row, column, first, length) for each run of the columns [q, q + columns) that stays within a row of
+// `width` out of `height` rows; `first` counts from q.
+template <class Body>
+CNNKERN_INLINE void each_run(int64_t q, int columns, int64_t height, int64_t width, Body&& body) {
+  int64_t image = q / (height * width), row = q / width % height, column = q % width;
+  for (int first = 0; first < columns;) {
+    const int length = static_cast<int>(least(width - column, columns - first));
+    body(image, row, column, first, length);
+    first += length;
+    column = 0;
+    if (++row == height) row = 0, ++image;
+  }
+}
+
+// `count` pixels from `source` (from a channel's first image) on go to `target`, zeros follow up to a whole vector.
+struct Piece {
+  int64_t source;
+  int32_t target, count;
+};
+
+constexpr int kMaxPatchColumns = 256;
+constexpr int kMaxPieces = 1536;  // 24 KB; one tap needs at most kMaxPatchColumns + 1 of them
+constexpr int kMaxProgramTaps = 128;
+
+struct PatchRun {
+  int64_t image, row, column;
+  int first, length;
+};
+
+CNNKERN_INLINE int64_t ceil_divide(int64_t a, int64_t b) { return b == 1 ? a : a > 0 ? (a + b - 1) / b : -(-a / b); }
+
+// The pieces of the taps [tap_begin, tap_end) for one panel of columns.
+struct PatchProgram {
+  Piece pieces[kMaxPieces];
+  int begin[kMaxProgramTaps + 1];  // of each tap, among the pieces
+  int64_t tap_begin, tap_end;
+  PatchRun runs[kMaxPatchColumns];
+  int run_count, columns, count;
+  int zero_until;  // columns up to here, behind the last piece, are zero already
+
+  void emit_zeros(int row, int from, int to) {
+    for (int column = from > zero_until ? from : zero_until; column < to; column += kLanes)
+      pieces[count++] = {0, row + column, 0}, zero_until = column + kLanes;
+  }
+
+  // Appends tap (r, s); its row of the panel begins at `row`.
+  void append(const PatchMap& map, int64_t r, int64_t s, int row) {
+    zero_until = 0;
+    const int64_t down = map.h.first + r * map.h.delta, right = map.w.first + s * map.w.delta;
+    for (int i = 0; i < run_count; ++i) {
+      const PatchRun& run = runs[i];
+      const int64_t y = run.row * map.h.step + down, x = run.column * map.w.step + right;
+      int low = run.length, high = run.length;  // the columns that meet a pixel
+      if (y >= 0 && y < map.h.size) {
+        low = static_cast<int>(least(run.length, most(0, ceil_divide(-x, map.w.step))));
+        high = static_cast<int>(most(low, least(run.length, ceil_divide(map.w.size - x, map.w.step))));
+      }
+      emit_zeros(row, run.first, run.first + low);
+      const int64_t source = run.image * map.sn + y * map.sh + x;
+      for (int t = low; t < high; t += kLanes) {
+        const int length = high - t < kLanes ? high - t : kLanes;
+        pieces[count++] = {source + t * map.w.step, row + run.first + t, length};
+        zero_until = run.first + t + kLanes;
+      }
+      emit_zeros(row, run.first + high, run.first + run.length);
+    }
+    emit_zeros(row, columns, (columns + kLanes - 1) / kLanes * kLanes);
+  }
+
+  // As many taps as there is room for, from `tap` on.
+  void build(const PatchMap& map, int64_t tap, int64_t to_step) {
+    tap_begin = tap_end = tap;
+    count = 0;
+    while (tap_end < map.taps() && tap_end - tap_begin < kMaxProgramTaps && count + kMaxPatchColumns < kMaxPieces) {
+      const int64_t index = tap_end - tap_begin;
+      begin[index] = count;
+      append(map, tap_end / map.w.taps, tap_end % map.w.taps, static_cast<int>(index * to_step));
+      begin[index + 1] = count;
+      ++tap_end;
+    }
+  }
+};
+
+// A vector may run over the end of its row of the panel, into the row that is written next.
+template <int kStep>
+CNNKERN_INLINE void replay(const Piece* piece, const Piece* end, const float* x, int64_t step, float* to) {
+  for (; piece != end; ++piece) {
+    const float* from = x + piece->source;
+    float* target = to + piece->target;
+    const int count = piece->count;
+    if constexpr (kStep == 1) {
+      store(target, kLanes < 16 && count == kLanes ? load(from) : load_n(from, count));
+    } else if constexpr (kStep == 2) {
+      const int span = count == 0 ? 0 : 2 * count - 1;
+      const Vec first = load_n(from, span < kLanes ? span : kLanes);
+      store(target, even(first, span > kLanes ? load_n(from + kLanes, span - kLanes) : zero()));
+    } else {
+      store(target, zero());
+      for (int i = 0; i < count; ++i) target[i] = from[i * step];
+    }
+  }
+}
+
+// Rows [k, k_end) of the columns [q, q + columns): to[(row - k) * to_step + column]. The columns up to the next
+// multiple of a vector become zero, and up to kLanes - 1 elements behind the last row are overwritten.
+static void pack_patches(const PatchMap& map, const float* x, int64_t q, int columns, int64_t k, int64_t k_end,
+                         float* to, int64_t to_step) {
+  PatchProgram program;
+  program.columns = columns;
+  program.run_count = 0;
+  each_run(q, columns, map.h.count, map.w.count,
+           [&](int64_t image, int64_t row, int64_t column, int first, int length) CNNKERN_LAMBDA {
+             program.runs[program.run_count++] = {image, row, column, first, length};
+           });
+  program.build(map, 0, to_step);
+  const int64_t taps = map.taps();
+  while (k < k_end) {
+    const int64_t channel = k / taps, tap = k % taps;
+    if (tap < program.tap_begin || tap >= program.tap_end) program.build(map, tap, to_step);
+    const int64_t end = least(program.tap_end, tap + (k_end - k));
+    const int64_t first = tap - program.tap_begin, last = end - program.tap_begin;
+    const Piece* pieces = program.pieces + program.begin[first];
+    const Piece* pieces_end = program.pieces + program.begin[last];
+    const float* source = x + channel * map.sc;
+    float* target = to - first * to_step;
+    if (map.w.step == 1)
+      replay<1>(pieces, pieces_end, source, 1, target);
+    else if (map.w.step == 2)
+      replay<2>(pieces, pieces_end, source, 2, target);
+    else
+      replay<0>(pieces, pieces_end, source, map.w.step, target);
+    to += (end - tap) * to_step;
+    k += end - tap;
+  }
+}
+
+}  // namespace
+}  // namespace CNNKERN_NAMESPACE

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Packed weights times patch matrix: what the convolution and its input gradient have in common.
+// y(m, q) = act(sum over k of weight(m, k) patch(k, q) + bias(m) + residual(m, q)), m an output channel, q an output
+// pixel of any image, k an input channel and tap. Panels of columns are packed in scratch, each for its whole depth.
+#pragma once
+#include "simd/gemm_tile.hpp"
+#include "simd/patch.hpp"
+
+namespace CNNKERN_NAMESPACE {
+namespace {
+
+// Where pixel (image, row, column) of output channel m lies.
+struct PixelMap {
+  int64_t sn, sc, sh, sw;
+  template <class Element>
+  Element* at(Element* p, int64_t image, int64_t m, int64_t row, int64_t column) const {
+    return p + image * sn + m * sc + row * sh + column * sw;
+  }
+};
+
+struct PatchProduct {
+  PatchMap map;
+  int64_t m, depth, columns;  // depth: channels times taps; columns: images times pixels
+  const float* weight;        // packed panels of rows, see pack_transposed
+  const float* x;
+  float* y;
+  PixelMap to;
+  const float* bias;      // [m] or null
+  const float* residual;  // or null
+  PixelMap residual_from;
+  const Epilogue* epilogue;
+
+  int64_t column_panels() const { return (columns + kTileCols - 1) / kTileCols; }
+  // Pixels of an image lie one behind the other, so that a row of a tile is stored as it is.
+  bool contiguous() const {
+    return to.sw == 1 && to.sh == map.w.count &&
+           (!residual || (residual_from.sw == 1 && residual_from.sh == map.w.count));
+  }
+};
+
+// Bytes of a panel of packed columns; behind the last one pack_patches() needs a vector more.
+CNNKERN_INLINE int64_t column_panel_floats(int64_t depth) { return depth * kTileCols; }
+
+// Stores columns of a finished product, at any distance from one another.
+CNNKERN_INLINE void store_pixels(const PatchProduct& p, const float* sum, int64_t m, int64_t image, int64_t row,
+                                 int64_t column, int length) {
+  float* y = p.to.at(p.y, image, m, row, column);
+  const float* residual = p.residual ? p.residual_from.at(p.residual, image, m, row, column) : nullptr;
+  const Vec bias = set1(p.bias ? p.bias[m] : 0.0f);
+  for (int i = 0; i < length; i += kLanes) {
+    const int n = length - i < kLanes ? length - i : kLanes;
+    Vec v = add(load_n(sum + i, n), bias);
+    if (residual) v = add(v, load_n(residual + i, n));
+    v = activate(*p.epilogue, v);
+    if (p.to.sw == 1) {
+      store_n(y + i, v, n);
+      continue;
+    }
+    float lane[kLanes];
+    store(lane, v);
+    for (int j = 0; j < n; ++j) y[(i + j) * p.to.sw] = lane[j];
+  }
+}
+
+// Panel `a` of the weights by one panel of columns.
+CNNKERN_INLINE void multiply_panel(const PatchProduct& p, const Panels& rows, int64_t a, int64_t panel,
+                                   const float* packed) {
+  const int64_t m = rows.start(a), q = panel * kTileCols, pixels = p.map.pixels();
+  const int height = rows.rows(a);
+  const int columns = static_cast<int>(least(kTileCols, p.columns - q));
+  Tile tile{};
+  tile.a = p.weight + m * p.depth;
+  tile.b = packed;
+  tile.depth = p.depth;
+  tile.columns = columns;
+  const int64_t image = q / pixels, pixel = q % pixels;
+  if (p.contiguous() && pixel + columns <= pixels) {
+    tile.c = p.to.at(p.y, image, m, 0, pixel);
+    tile.c_step = p.to.sc;
+    tile.row_bias = p.bias ? p.bias + m : nullptr;
+    if (p.residual) {
+      tile.residual = p.residual_from.at(p.residual, image, m, 0, pixel);
+      tile.residual_step = p.residual_from.sc;
+    }
+    tile.epilogue = p.epilogue;
+    run_packed_tile(height, tile);
+    return;
+  }
+  float sums[kTileRows * kTileCols];
+  tile.c = sums;
+  tile.c_step = kTileCols;
+  run_packed_tile(height, tile);
+  const bool flat = p.contiguous();
+  each_run(q, columns, flat ? 1 : p.map.h.count, flat ? pixels : p.map.w.count,
+           [&](int64_t n, int64_t row, int64_t column, int first, int length) CNNKERN_LAMBDA {
+             for (int r = 0; r < height; ++r)
+               store_pixels(p, sums + r * kTileCols + first, m + r, n, row, column, length);
+           });
+}
+
+// Panels [a, a_end) of the weights by panels [b, b_end) of the columns, `group` of these at a time in scratch.
+static void multiply_patches(const PatchProduct& p, int64_t a, int64_t a_end, int64_t b, int64_t b_end, int64_t group,
+                             float* scratch) {
+  const Panels rows = panels_of(p.m);
+  const int64_t panel_floats = column_panel_floats(p.depth);
+  for (; b < b_end; b += group) {
+    const int64_t count = least(group, b_end - b);
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t q = (b + i) * kTileCols;
+      pack_patches(p.map, p.x, q, static_cast<int>(least(kTileCols, p.columns - q)), 0, p.depth,
+                   scratch + i * panel_floats, kTileCols);
+    }
+    for (int64_t row = a; row < a_end; ++row)
+      for (int64_t i = 0; i < count; ++i) multiply_panel(p, rows, row, b + i, scratch + i * panel_floats);
+  }
+}
+
+// How the work of such a product divides: by panels of columns, or, where these are few, by panels of weights.
+struct PatchSplit {
+  bool by_weights;
+  int64_t units;  // of each group of channels
+  int64_t group;  // panels of columns in scratch
+  int64_t scratch_bytes;
+};
+CNNKERN_INLINE PatchSplit patch_split(int64_t m, int64_t depth, int64_t columns) {
+  constexpr int64_t kGroupBytes = 256 << 10;  // a quarter of the second-level cache
+  constexpr int64_t kGroupMost = 8;
+  constexpr int64_t kFew = 16, kWholeBytes = 4 << 20;
+  const int64_t panels = (columns + kTileCols - 1) / kTileCols, bytes = column_panel_floats(depth) * 4;
+  PatchSplit split;
+  split.by_weights = panels < kFew && panels_of(m).count > 1 && panels * bytes <= kWholeBytes;
+  split.units = split.by_weights ? panels_of(m).count : panels;
+  split.group = split.by_weights ? panels : most(1, least(kGroupMost, bytes > 0 ? kGroupBytes / bytes : kGroupMost));
+  split.scratch_bytes = split.group * bytes + kLanes * 4;
+  return split;
+}
+
+// Units [first, last) of one group.
+CNNKERN_INLINE void multiply_units(const PatchProduct& p, const PatchSplit& split, int64_t first, int64_t last,
+                                   float* scratch) {
+  if (split.by_weights)
+    multiply_patches(p, first, last, 0, p.column_panels(), split.group, scratch);
+  else
+    multiply_patches(p, 0, panels_of(p.m).count, first, last, split.group, scratch);
+}
+
+// Predicted time of `groups` products.
+CNNKERN_INLINE float patch_product_ns(const Machine& machine, int64_t m, int64_t depth, int64_t columns,
+                                      int64_t groups) {
+  constexpr double kTileShare = 0.95;     // of the FMA peak, tiles of four rows or more
+  constexpr double kPackBytesPerNs = 40;  // one core, short runs of pixels included
+  constexpr double kLaunchNs = 2000;
+  const double vectors = static_cast<double>((columns + kLanes - 1) / kLanes),
+               size = static_cast<double>(groups * depth);
+  const double share = kTileShare * (m < 4 ? static_cast<double>(m) / 4 : 1.0);
+  const double multiply = 2 * size * static_cast<double>(m) * vectors * kLanes / (machine.flops_per_ns * share);
+  const double packing = size * vectors * kLanes * 4 / kPackBytesPerNs;
+  const double bytes =
+      static_cast<double>(groups * m) * (static_cast<double>(depth) + static_cast<double>(columns)) * 4;
+  return static_cast<float>((multiply + packing) / machine.threads + bytes / machine.memory_bytes_per_ns + kLaunchNs);
+}
+
+}  // namespace
+}  // namespace CNNKERN_NAMESPACE
