@@ -72,6 +72,14 @@ std::vector<std::tuple<std::string, std::string, double>> algorithms(const std::
 void bind_launch(py::module_& m) {
   m.def("launch", &launch, py::arg("op"), py::arg("attributes"), py::arg("arrays"), py::arg("algorithm") = "",
         "Compute one operation into its output arrays; returns the algorithm used.");
+  m.def("op_arguments",
+        [](const std::string& name) {
+          const OpInfo& info = op_info(name);
+          std::vector<bool> maps, outputs;
+          for (int i = 0; i < info.arguments; ++i) maps.push_back(info.maps >> i & 1), outputs.push_back(info.outputs >> i & 1);
+          return std::make_pair(maps, outputs);
+        },
+        py::arg("op"), "For each argument: may it be blocked, is it written.");
   m.def("algorithms", &algorithms, py::arg("op"), py::arg("attributes"), py::arg("shapes"),
         "(algorithm, layout, predicted nanoseconds) of everything that can serve an eager call, the cheapest first.");
 }

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`compile`: a model becomes an Engine, one planned call on a snapshot of its weights."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cnnkern import _core
+from cnnkern.engine.freeze import Frozen, StepInfo
+from cnnkern.engine.passes import Folder, optimize_inference
+from cnnkern.graph import Array, Shape, trace
+
+_MOST_PLANS = 8
+_PRECISIONS = {"fp32": "fp32", "highest": "fp32"}
+
+
+class TensorInfo(NamedTuple):
+    """An input or output of an engine."""
+
+    name: str
+    shape: Shape
+    dtype: np.dtype[Any]
+
+
+class Memory(NamedTuple):
+    """Bytes. `packed`: weights in the kernels' layouts, shared by all plans; `arena`: values and buffers of one call."""
+
+    weights: int
+    packed: int
+    arena: int
+
+    @property
+    def total(self) -> int:
+        return sum(self)
+
+
+class Engine:
+    """A compiled model: `engine(x)` computes it in evaluation mode in one call without the GIL.
+
+    Made by `compile`. Takes float32 arrays of any batch and image size that the model accepts (another size is planned
+    in milliseconds, shares the packed weights, and only the last few plans are kept); returns float32 arrays in the
+    structure that the model returns. Any number of Python threads may call it at once. Picklable and deep-copyable.
+    """
+
+    def __init__(self, model: Callable[..., Any], shapes: tuple[Shape, ...], threads: int | None) -> None:
+        self._model = copy.deepcopy(model)
+        if hasattr(self._model, "eval"):
+            self._model.eval()
+        self._shapes = shapes
+        self.threads = threads
+        self._reset()
+        self._plan(shapes)
+
+    def _reset(self) -> None:
+        self._folder = Folder()
+        self._packed = _core.PackedWeights()
+        self._plans: OrderedDict[Any, Frozen] = OrderedDict()
+        self._snapshots: dict[int, tuple[Array, Array]] = {}
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_model": self._model, "_shapes": self._shapes, "threads": self.threads}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._reset()
+        self._plan(self._shapes)
+
+    def _snapshot(self, array: Array) -> Array:
+        """The engine's own copy: what a plain function refers to may change under it. The original is kept beside it,
+        since an id is only good while its object lives."""
+        entry = self._snapshots.get(id(array))
+        if entry is None:
+            entry = self._snapshots[id(array)] = (array, np.array(array, order="C"))
+        return entry[1]
+
+    def _plan(self, shapes: tuple[Shape, ...]) -> Frozen:
+        key = (shapes, _core.isa())
+        with self._lock:
+            frozen = self._plans.get(key)
+            if frozen is None:
+                graph = trace(self._model, list(shapes))
+                if graph.implicit:
+                    raise ValueError("compile: the model draws random numbers even in evaluation mode")
+                graph.constants = {symbol: self._snapshot(array) for symbol, array in graph.constants.items()}
+                frozen = self._plans[key] = Frozen(optimize_inference(graph, self._folder), self._packed)
+                if len(self._plans) > _MOST_PLANS:
+                    self._plans.popitem(last=False)
+            self._plans.move_to_end(key)
+            return frozen
+
+    def __call__(self, *inputs: Any) -> Any:
+        arrays = _checked_inputs(inputs, len(self._shapes))
+        frozen = self._plan(tuple(array.shape for array in arrays))
+        outputs, _ = frozen.run(arrays, self.threads or 0)
+        return frozen.graph.restore(outputs)
+
+    def profile(self, *inputs: Any) -> list[tuple[StepInfo, float]]:
+        """Run once and return each step with the nanoseconds that it took."""
+        arrays = _checked_inputs(inputs, len(self._shapes))
+        frozen = self._plan(tuple(array.shape for array in arrays))
+        return list(zip(frozen.steps, frozen.run(arrays, self.threads or 0, profile=True)[1], strict=True))
+
+    @property
+    def inputs(self) -> list[TensorInfo]:
+        """Name, shape and dtype of each input, for the shapes that the engine was compiled for."""
+        symbols = self._plan(self._shapes).graph.inputs
+        return [TensorInfo(s.name or f"input{i}", s.shape, s.dtype) for i, s in enumerate(symbols)]
+
+    @property
+    def outputs(self) -> list[TensorInfo]:
+        """Name, shape and dtype of each output, in the order of the model's structure."""
+        symbols = self._plan(self._shapes).graph.outputs
+        return [TensorInfo(s.name or f"output{i}", s.shape, s.dtype) for i, s in enumerate(symbols)]
+
+    @property
+    def steps(self) -> list[StepInfo]:
+        """What the plan for the compiled shapes does, in order: operation, algorithm, shapes, layout, predicted time."""
+        return list(self._plan(self._shapes).steps)
+
+    def memory(self) -> Memory:
+        """Bytes that the engine holds and that one call takes, known before running."""
+        frozen = self._plan(self._shapes)
+        weights = sum(array.nbytes for array in frozen.graph.constants.values())
+        return Memory(weights, int(self._packed.bytes), frozen.memory(self.threads or _core.get_num_threads()))
+
+    def __repr__(self) -> str:
+        return f"Engine({type(self._model).__name__}, {', '.join(str(shape) for shape in self._shapes)})"
+
+
+def compile(
+    model: Callable[..., Any], input_shape: Any, *, precision: str = "fp32", threads: int | None = None
+) -> Engine:
+    """Compile a model for inference.
+
+    model: a `nn.Module` or a function written with `cnnkern.functional`; it is traced in evaluation mode on a copy, so
+    later training does not change the engine. input_shape: the shape of its input with the batch, (N, C, H, W), or a
+    tuple of such shapes for several inputs. precision: "fp32" (= "highest"). threads: at most so many (default: as
+    `set_num_threads` says at each call).
+
+    Raises TypeError or ValueError for wrong arguments, and what the model raises for this shape.
+    """
+    if not callable(model):
+        raise TypeError(f"compile: model must be a Module or a function, found {type(model).__name__}")
+    if precision not in _PRECISIONS:
+        raise ValueError(f"compile: precision must be one of {', '.join(_PRECISIONS)}, found {precision!r}")
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int)):
+        raise TypeError(f"compile: threads must be an integer or None, found {type(threads).__name__}")
+    if threads is not None and threads < 1:
+        raise ValueError(f"compile: threads must be at least 1, found {threads}")
+    return Engine(model, _shapes(input_shape), threads)
+
+
+def _shapes(input_shape: Any) -> tuple[Shape, ...]:
+    if not isinstance(input_shape, (tuple, list)):
+        raise TypeError(f"compile: input_shape must be a tuple of integers, found {type(input_shape).__name__}")
+    several = bool(input_shape) and all(isinstance(entry, (tuple, list)) for entry in input_shape)
+    shapes = tuple(tuple(shape) for shape in (input_shape if several else (input_shape,)))
+    for shape in shapes:
+        for size in shape:
+            if isinstance(size, bool) or not isinstance(size, (int, np.integer)):
+                raise TypeError(f"compile: input_shape must hold integers, found {size!r} in {shape}")
+            if size < 0:
+                raise ValueError(f"compile: input_shape must not be negative, found {shape}")
+    return tuple(tuple(int(size) for size in shape) for shape in shapes)
+
+
+def _checked_inputs(inputs: tuple[Any, ...], count: int) -> list[Array]:
+    if len(inputs) != count:
+        raise TypeError(f"Engine: expected {count} input{'s' * (count != 1)}, found {len(inputs)}")
+    for i, value in enumerate(inputs):
+        if not isinstance(value, np.ndarray):
+            raise TypeError(f"Engine: input {i} must be a NumPy array, found {type(value).__name__}")
+        if value.dtype != np.float32:
+            raise TypeError(f"Engine: input {i} must be float32, found {value.dtype}: use x.astype(np.float32)")
+    return [np.require(value, requirements=["C", "A"]) for value in inputs]

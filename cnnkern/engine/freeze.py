@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A graph with its layout becomes a `_core.Plan`: tensors, steps, reorders, memory."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cnnkern import _core
+from cnnkern.engine.layout import NO_BORDER, Layout
+from cnnkern.engine.planner import Lifetime, plan_memory
+from cnnkern.graph import Array, Graph, Shape, Symbol
+
+
+class StepInfo(NamedTuple):
+    """What one step of a plan computes and how."""
+
+    op: str
+    algorithm: str
+    shapes: tuple[Shape | None, ...]
+    blocked: tuple[bool, ...]
+    predicted_ns: float
+
+
+class Frozen:
+    """A plan with what is needed to call it: its inputs in order, its outputs in order, its steps."""
+
+    def __init__(self, graph: Graph, packed: Any | None) -> None:
+        self.graph = graph
+        self.inputs = [*graph.inputs, *graph.implicit.values()]
+        self.steps: list[StepInfo] = []
+        self.arena_bytes = 0
+        self.empty = any(symbol.size == 0 for symbol in (*self.inputs, *graph.outputs))
+        if not self.empty:
+            self._build(packed)
+
+    def _build(self, packed: Any | None) -> None:
+        self.plan = _core.Plan(packed)
+        self._layout = Layout(self.graph)
+        self._tensor: dict[tuple[Symbol, bool], int] = {}  # symbol, blocked?
+        self._life: dict[int, list[int]] = {}  # arena tensors: first and last step
+        self._root = self._aliases()
+        for index, symbol in enumerate(self.inputs):
+            self.plan.input(self._new(symbol, False), index)
+        for symbol, array in self.graph.constants.items():
+            self.plan.constant(self._new(symbol, False), np.require(array, requirements=["C", "A"]))
+        late = self._claim_outputs()
+        for node, uses in zip(self.graph.nodes, self._layout.uses, strict=True):
+            del node
+            for use in uses:
+                self._add(use.call, use.blocked)
+        for tensor, symbol in late:
+            self._step("copy", {}, [self._get(symbol, False), tensor], {1: self._root[symbol].shape}, (symbol, symbol), (False, False))
+        sizes = {tensor: self.plan.bytes(tensor) for tensor in self._life}
+        offsets, self.arena_bytes = plan_memory([Lifetime(t, sizes[t], *life) for t, life in self._life.items()])
+        for tensor, offset in offsets.items():
+            self.plan.arena(tensor, offset)
+        self.plan.freeze(self.arena_bytes)
+
+    def _aliases(self) -> dict[Symbol, Symbol]:
+        """The symbol whose memory each symbol uses: a reshape shares that of its input."""
+        root: dict[Symbol, Symbol] = {s: s for s in (*self.inputs, *self.graph.constants)}
+        for node, uses in zip(self.graph.nodes, self._layout.uses, strict=True):
+            for symbol in node.outputs:
+                root[symbol] = symbol if uses else root[node.inputs[0]]  # type: ignore[index]
+        return root
+
+    def _claim_outputs(self) -> list[tuple[int, Symbol]]:
+        """Tensors for the results. One that a step can write itself is that step's; the others are copied at the end."""
+        late = []
+        written_plain = {
+            symbol
+            for uses in self._layout.uses
+            for use in uses
+            for (symbol, _), blocked, written in zip(use.call.args, use.blocked, _core.op_arguments(use.call.op)[1], strict=True)
+            if written and not blocked and symbol is not None
+        }
+        for index, symbol in enumerate(self.graph.outputs):
+            root = self._root[symbol]
+            key = (root, False)
+            if root in written_plain and key not in self._tensor:
+                tensor = self._new(root, False)
+            else:
+                tensor = self.plan.tensor(root.shape)
+                late.append((tensor, symbol))
+            self.plan.output(tensor, index)
+        return late
+
+    def _new(self, symbol: Symbol, blocked: bool) -> int:
+        border = self._layout.border.get(symbol, NO_BORDER) if blocked else NO_BORDER
+        tensor: int = self.plan.tensor(symbol.shape, blocked, list(border))
+        self._tensor[symbol, blocked] = tensor
+        return tensor
+
+    def _get(self, symbol: Symbol, blocked: bool) -> int:
+        """The tensor of a symbol in a layout; made by a reorder if it exists only in the other."""
+        root = symbol if blocked else self._root[symbol]
+        tensor = self._tensor.get((root, blocked))
+        if tensor is None:
+            source = self._tensor.get((root, not blocked))
+            if source is None:  # an alias that is wanted blocked: from the memory that it shares
+                source = self._get(symbol, False)
+            tensor = self._arena(root, blocked)
+            shape = symbol.shape
+            views = {0: shape} if blocked and self._root[symbol].shape != shape else {}
+            self._step("copy", {}, [source, tensor], views, (symbol, symbol), (not blocked, blocked))
+        return tensor
+
+    def _arena(self, symbol: Symbol, blocked: bool) -> int:
+        tensor = self._new(symbol, blocked)
+        self._life[tensor] = [len(self.steps), len(self.steps)]
+        return tensor
+
+    def _add(self, call: Any, blocked: tuple[bool, ...]) -> None:
+        _, written = _core.op_arguments(call.op)
+        tensors, views = [], {}
+        for i, (symbol, shape) in enumerate(call.args):
+            if symbol is None:
+                tensors.append(-1)
+                continue
+            known = (self._root[symbol], False) in self._tensor or (symbol, True) in self._tensor
+            if written[i] and not known:
+                tensors.append(self._arena(symbol, blocked[i]))
+            else:
+                tensors.append(self._get(symbol, blocked[i]))
+            if not blocked[i]:
+                views[i] = shape
+        self._step(call.op, call.attrs, tensors, views, [symbol for symbol, _ in call.args], blocked)
+
+    def _step(self, op: str, attrs: Any, tensors: list[int], views: Any, symbols: Any, blocked: tuple[bool, ...]) -> None:
+        step = len(self.steps)
+        report = self.plan.step(op, attrs, tensors, views)
+        for tensor in tensors:
+            if tensor in self._life:
+                self._life[tensor][1] = step
+        shapes = tuple(None if symbol is None else symbol.shape for symbol in symbols)
+        self.steps.append(StepInfo(op, report["algorithm"], shapes, tuple(blocked), report["predicted_ns"]))
+
+    def run(self, arrays: list[Array], threads: int = 0, profile: bool = False) -> tuple[list[Array], list[float]]:
+        """Compute. `arrays` are C-contiguous and of the planned shapes. Returns outputs and, if asked, nanoseconds per step."""
+        outputs = [np.empty(symbol.shape, symbol.dtype) for symbol in self.graph.outputs]
+        if self.empty:
+            return outputs, []
+        return outputs, self.plan.run(arrays, outputs, threads, profile)
+
+    def memory(self, threads: int) -> int:
+        """Bytes of one run: arena, shared and per-thread buffers."""
+        return 0 if self.empty else int(self.plan.memory(threads))

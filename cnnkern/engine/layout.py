@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Which layout each map has, and how wide a border of zeros: blocked where the kernels want it, plain at the edges.
+
+Nodes are visited in program order. For each kernel call the layouts that some kernel serves are compared: predicted time
+of the best kernel plus the reorders that its inputs would need. Reorders thus stand only where two worlds meet.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from cnnkern import _core
+from cnnkern.graph import Graph, KernelCall, Symbol
+
+Border = tuple[int, int, int, int]  # top, bottom, left, right
+NO_BORDER: Border = (0, 0, 0, 0)
+
+# A reorder reads and writes four bytes an element at the nominal 30 bytes a nanosecond, after a barrier.
+_REORDER_NS_PER_ELEMENT = 8 / 30
+_REORDER_NS = 1000.0
+
+
+class Use(NamedTuple):
+    """A kernel call and, for each argument, whether it is taken blocked."""
+
+    call: KernelCall
+    blocked: tuple[bool, ...]
+
+
+class Layout:
+    """The result: `uses` per node (parallel to graph.nodes), `border` of every symbol that is kept blocked."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.uses: list[list[Use]] = []
+        self.border: dict[Symbol, Border] = {}
+        self._blocked: dict[Symbol, bool] = {}  # the layout in which a symbol is produced
+        self._wants_blocked = _readers_that_want_blocked(graph)
+        for node in graph.nodes:
+            assert node.op.lower is not None
+            calls = node.op.lower(node)
+            if len(calls) > 1:
+                self.uses.append(self._pieces(calls))
+            else:
+                self.uses.append([self._choose(call) for call in calls])
+
+    def _produced_blocked(self, symbol: Symbol) -> bool:
+        return self._blocked.get(symbol, False)
+
+    def _pieces(self, calls: list[KernelCall]) -> list[Use]:
+        """Several copies into one result (a concatenation): blocked if the pieces are and fall on whole blocks."""
+        result = calls[0].args[-1][0]
+        aligned = all(call.attrs["offset"][1] % 16 == 0 and _is_map(*call.args[0]) for call in calls) and _is_map(*calls[0].args[-1])
+        whole = all(call.args[0][0].shape[1] % 16 == 0 for call in calls[:-1])
+        blocked = aligned and whole and any(self._produced_blocked(call.args[0][0]) for call in calls)
+        self._blocked[result] = blocked
+        if blocked:
+            self.border.setdefault(result, NO_BORDER)
+        return [Use(call, (self._produced_blocked(call.args[0][0]) and _is_map(*call.args[0]), blocked)) for call in calls]
+
+    def _choose(self, call: KernelCall) -> Use:
+        maps, written = _core.op_arguments(call.op)
+        shapes = [shape for _, shape in call.args]
+        able = [maps[i] and _is_map(*arg) for i, arg in enumerate(call.args)]
+        none = [False] * len(able)
+        options = [none]
+        if any(able):
+            options.append(able)
+            if call.op == "conv2d":
+                options.append([flag and i != 0 for i, flag in enumerate(able)])
+            if call.op == "copy":
+                options.append([self._produced_blocked(call.args[0][0]) and able[0], able[1]])
+        best: tuple[float, list[bool], list[Border]] | None = None
+        for flags in options:
+            try:
+                found, borders = _core.plan_candidates(call.op, call.attrs, shapes, flags)
+            except ValueError:  # what cannot be said in this layout is no candidate
+                continue
+            if not found:
+                continue
+            cost = found[0][1] + sum(
+                self._reorder(symbol, flags[i], written[i]) for i, (symbol, _) in enumerate(call.args) if able[i]
+            )
+            if best is None or cost < best[0]:
+                best = cost, flags, borders
+        if best is None:
+            raise ValueError(f"compile: no kernel can serve {call.op} on {shapes}")
+        _, flags, borders = best
+        for (symbol, _), flag, border, output in zip(call.args, flags, borders, written, strict=True):
+            if flag and symbol is not None:
+                self.border[symbol] = _widest(self.border.get(symbol, NO_BORDER), border)
+            if output and symbol is not None:
+                self._blocked[symbol] = flag
+        return Use(call, tuple(flags))
+
+    def _reorder(self, symbol: Symbol, blocked: bool, output: bool) -> float:
+        """Predicted time of bringing an input into the wanted layout, or of what the readers of an output will need."""
+        has = blocked == (self._wants_blocked.get(symbol, blocked) if output else self._produced_blocked(symbol))
+        return 0.0 if has else _REORDER_NS + symbol.size * _REORDER_NS_PER_ELEMENT
+
+
+def _is_map(value: Any, shape: tuple[int, ...] | None) -> bool:
+    return value is not None and len(value.shape) == 4 and tuple(value.shape) == tuple(shape or ())
+
+
+def _widest(a: Border, b: Border) -> Border:
+    return max(a[0], b[0]), max(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])
+
+
+def _readers_that_want_blocked(graph: Graph) -> dict[Symbol, bool]:
+    """For each map: has some reader only blocked kernels, or none (a reshape or an output wants it plain)?"""
+    wants: dict[Symbol, bool] = {}
+    for node in graph.nodes:
+        assert node.op.lower is not None
+        calls = node.op.lower(node)
+        for call in calls:
+            maps, written = _core.op_arguments(call.op)
+            for i, (symbol, shape) in enumerate(call.args):
+                if not written[i] and _is_map(symbol, shape) and maps[i]:
+                    wants[symbol] = True
+        if not calls and node.inputs[0] is not None:
+            wants.setdefault(node.inputs[0], False)
+    for symbol in graph.outputs:
+        wants.setdefault(symbol, False)
+    return wants

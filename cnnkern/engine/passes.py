@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Rewriting a graph so that fewer and better kernels compute the same: folding batch norm, fusing epilogues.
+
+A pass takes a `Program` and changes it in place. Inference runs all of them; a training step those that keep what the
+backward pass needs.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cnnkern.engine.rewrite import Program, make_node
+from cnnkern.graph import Array, Attrs, Graph, Node, Symbol
+
+_ACTIVATIONS = ("relu", "leaky_relu", "clamp")
+_TAKES_ACTIVATION = ("conv2d", "matmul", "batch_norm", "batch_norm_training", "add", "subtract", "multiply", "divide")
+
+
+class Folder:
+    """Folds batch norm into convolutions and remembers the result, so that plans of other image sizes share weights."""
+
+    def __init__(self) -> None:
+        # The arrays are kept beside the result: an id is only good while its object lives.
+        self._done: dict[tuple[int, ...], tuple[tuple[Array | None, ...], Array, Array]] = {}
+
+    def fold(self, weight: Array, bias: Array | None, norm: tuple[Array | None, ...], eps: float) -> tuple[Array, Array]:
+        """Weight and bias of a convolution that does what convolution and batch norm (mean, var, gamma, beta) did."""
+        key = tuple(id(array) for array in (weight, bias, *norm))
+        if key not in self._done:
+            mean, var, gamma, beta = (None if array is None else array.astype(np.float64) for array in norm)
+            assert mean is not None and var is not None
+            scale = (1.0 if gamma is None else gamma) / np.sqrt(var + eps)
+            shift = -mean if bias is None else bias.astype(np.float64) - mean
+            folded = weight.astype(np.float64) * scale.reshape(-1, 1, 1, 1)
+            moved = shift * scale + (0.0 if beta is None else beta)
+            arrays = (weight, bias, *norm)
+            self._done[key] = arrays, folded.astype(np.float32), moved.astype(np.float32)
+        return self._done[key][1:]
+
+
+def fold_batch_norm(program: Program, folder: Folder) -> None:
+    """conv2d -> batch_norm with constant statistics becomes conv2d with other weights (computed in float64)."""
+    readers = program.readers()
+    for norm in list(program.nodes):
+        if norm.op.name != "batch_norm" or norm.inputs[0] is None:
+            continue
+        conv = norm.inputs[0].node
+        if conv is None or conv.op.name != "conv2d" or readers[conv.outputs[0]] != [norm]:
+            continue
+        if conv.inputs[3] is not None or _active(conv):
+            continue
+        arrays = [None if s is None else program.constants.get(s) for s in (*conv.inputs[1:3], *norm.inputs[1:])]
+        present = [s is not None for s in (*conv.inputs[1:3], *norm.inputs[1:])]
+        if any(array is None and there for array, there in zip(arrays, present, strict=True)):
+            continue
+        weight, bias, *rest = arrays
+        assert weight is not None
+        folded, moved = folder.fold(weight, bias, tuple(rest), norm.attrs["eps"])
+        inputs = (conv.inputs[0], program.constant(folded), program.constant(moved), None)
+        attrs = {**conv.attrs, **_epilogue(norm)}
+        program.replace((conv, norm), make_node(conv.op, inputs, attrs, norm.outputs), conv)
+
+
+def fuse_residuals(program: Program) -> None:
+    """add(conv2d(x), r) becomes conv2d(x, residual=r), computed where the addition stood."""
+    readers = program.readers()
+    for add in list(program.nodes):
+        if add.op.name != "add" or _active(add):
+            continue
+        for branch, other in (add.inputs, add.inputs[::-1]):
+            conv = None if branch is None else branch.node
+            if conv is None or conv.op.name != "conv2d" or readers[conv.outputs[0]] != [add] or branch is other:
+                continue
+            if conv.inputs[3] is None and not _active(conv) and other is not None and other.shape == branch.shape:
+                node = make_node(conv.op, (*conv.inputs[:3], other), conv.attrs, add.outputs)
+                program.replace((conv, add), node, add)
+                break
+
+
+def relu_gradient_from_output(program: Program) -> None:
+    """relu_grad(dy, x) becomes relu_grad(dy, relu(x)): the same mask, and x need not be kept for the backward pass."""
+    results = {node.inputs[0]: node.outputs[0] for node in program.nodes if node.op.name == "relu"}
+    for node in list(program.nodes):
+        if node.op.name == "relu_grad" and node.inputs[1] in results:
+            new = make_node(node.op, (node.inputs[0], results[node.inputs[1]]), node.attrs, node.outputs)
+            program.replace(node, new, node)
+
+
+def fuse_activations(program: Program) -> None:
+    """An activation after an operation with an epilogue, and the only reader of its result, moves into the epilogue."""
+    readers = program.readers()
+    for node in list(program.nodes):
+        if node.op.name not in _ACTIVATIONS or node.inputs[0] is None:
+            continue
+        source = node.inputs[0].node
+        if source is None or source.op.name not in _TAKES_ACTIVATION or _active(source):
+            continue
+        if readers[source.outputs[0]] != [node]:
+            continue
+        attrs = {**source.attrs, "activation": node.op.name, **node.attrs}
+        outputs = (node.outputs[0], *source.outputs[1:])
+        program.replace((source, node), make_node(source.op, source.inputs, attrs, outputs), source)
+
+
+def drop_copies(program: Program) -> None:
+    """reshape to the same shape, scale by one, dropout in evaluation: the symbol itself."""
+    same: dict[Symbol, Symbol] = {}
+    for node in list(program.nodes):
+        inputs = tuple(same.get(s, s) if s is not None else None for s in node.inputs)
+        if inputs != node.inputs:
+            new = make_node(node.op, inputs, node.attrs, node.outputs)
+            program.replace(node, new, node)
+            node = new
+        if node.op.name == "reshape" and node.inputs[0] is not None and node.inputs[0].shape == node.outputs[0].shape:
+            same[node.outputs[0]] = node.inputs[0]
+    program.outputs = [same.get(symbol, symbol) for symbol in program.outputs]
+
+
+def _active(node: Node) -> bool:
+    return bool(node.attrs.get("activation", "none") != "none")
+
+
+def _epilogue(node: Node) -> Attrs:
+    return {key: node.attrs[key] for key in ("activation", "slope", "low", "high") if key in node.attrs}
+
+
+def optimize_inference(graph: Graph, folder: Folder) -> Graph:
+    """Everything: nobody looks at the values in between."""
+    program = Program(graph)
+    drop_copies(program)
+    fold_batch_norm(program, folder)
+    fuse_residuals(program)
+    fuse_activations(program)
+    return program.graph()
+
+
+def optimize_training(graph: Graph) -> Graph:
+    """What a backward pass allows: values that gradients read stay."""
+    program = Program(graph)
+    drop_copies(program)
+    relu_gradient_from_output(program)
+    fuse_activations(program)
+    return program.graph()
+
+
