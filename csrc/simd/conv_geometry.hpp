@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Questions about a convolution's shapes that its blocked kernels all ask.
+#pragma once
+#include "simd/simd.hpp"
+
+namespace CNNKERN_NAMESPACE {
+namespace {
+
+CNNKERN_INLINE void spatial(const Tensor& t, int64_t* size) { size[0] = t.d, size[1] = t.h, size[2] = t.w; }
+
+// Strides between planes, rows and pixels of a blocked map.
+CNNKERN_INLINE void pixel_strides(const Tensor& t, int64_t* stride) { stride[0] = t.sd, stride[1] = t.sh, stride[2] = kBlock; }
+
+// Whether x has physical zeros wherever a tap of an output pixel leaves it.
+CNNKERN_INLINE bool border_suffices(const Conv& c) {
+  int64_t x[3], y[3], taps[3];
+  spatial(c.x, x), spatial(c.y, y), spatial(c.w, taps);
+  for (int i = 0; i < 3; ++i) {
+    const int64_t last = (y[i] - 1) * c.stride[i] + (taps[i] - 1) * c.dilation[i] - c.padding[i];
+    if (c.padding[i] > c.x.before[i] || last >= x[i] + c.x.after[i]) return false;
+  }
+  return true;
+}
+
+// Whether 32-bit offsets reach everything inside one image.
+CNNKERN_INLINE bool offsets_fit(const Tensor& t) { return t.sn < (int64_t{1} << 31) && blocks_of(t.c) * t.sc < (int64_t{1} << 31); }
+
+CNNKERN_INLINE int64_t taps_of(const Conv& c) { return c.w.d * c.w.h * c.w.w; }
+
+// Elements from tap 0 to tap number `tap` in the blocked x.
+CNNKERN_INLINE int64_t tap_offset(const Conv& c, int64_t tap) {
+  const int64_t column = tap % c.w.w, row = tap / c.w.w % c.w.h, plane = tap / (c.w.w * c.w.h);
+  return plane * c.dilation[0] * c.x.sd + row * c.dilation[1] * c.x.sh + column * c.dilation[2] * kBlock;
+}
+
+// Groups must consist of whole blocks, unless there is only one.
+CNNKERN_INLINE bool groups_fit_blocks(const Conv& c) {
+  return c.groups == 1 || (c.w.c % kBlock == 0 && c.w.n / c.groups % kBlock == 0);
+}
+
+CNNKERN_INLINE double map_bytes(const Tensor& t) {
+  return t.present ? 4.0 * static_cast<double>(t.n * blocks_of(t.c) * kBlock) * static_cast<double>(t.d * t.h * t.w) : 0.0;
+}
+
+CNNKERN_INLINE double most_ns(double a, double b) { return a > b ? a : b; }
+
+}  // namespace
+}  // namespace CNNKERN_NAMESPACE

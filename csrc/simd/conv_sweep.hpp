@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A sweep of the register tile over a regular grid of output pixels and all output channels: what the direct convolution,
+// the pointwise one and the gradient by the input (one sweep per output phase) have in common. Weights are packed as
+// [conv group][panel][step][4 channels][blocks of the panel][16]; a panel is the kTileBlocks output blocks of one tile.
+//
+// Units are (conv group, part of the output channels, pixel tile). A range of tiles is walked chunk by chunk: as many panels
+// as stay in L2 serve all its tiles before the next ones come in.
+#pragma once
+#include "simd/conv_tile.hpp"
+
+namespace CNNKERN_NAMESPACE {
+namespace {
+
+// How a map is walked, in elements. `start` is the offset of output pixel (0, 0, 0, 0) from the map's origin.
+struct SweepMap { int64_t start, group, block, n, d, h, w; };
+
+struct Sweep {
+  int64_t n, d, h, w;               // output pixels
+  SweepMap x, y, residual;
+  int64_t groups, lanes, reduction; // conv groups; output and input channels of each
+  int64_t taps;
+  int64_t row_tiles, tiles;         // pixel tiles of a row, of everything
+  int64_t blocks, panels, steps;    // per conv group
+  int64_t chunk, parts;             // panels walked together; parts of the output channels that are units of their own
+  int64_t units;
+  int64_t packed;                   // floats before this sweep's weights
+  int64_t offsets;                  // entries before this sweep's offsets
+};
+
+struct SweepPointers {
+  const float* x;
+  const float* packed;
+  const float* bias;
+  const float* residual;
+  float* y;
+};
+
+// Elements between output channels, reduced channels and groups in the plain weights.
+struct SweepWeight { int64_t group, lane, reduction; };
+
+constexpr int64_t kStepChannels = 4;
+// Half of L2: the other half is for the pixels that stream by. One panel at a time over all pixels instead: equal where
+// the maps fit L2, up to 8% slower where they do not.
+constexpr int64_t kChunkBytes = 512 << 10;
+// Fewer pixel tiles than this and the output channels become units too: 7x7 maps want to be split by them.
+constexpr int64_t kFewTiles = 32;
+
+CNNKERN_INLINE int64_t quarters_of(int64_t channels) { return (channels + kStepChannels - 1) / kStepChannels; }
+CNNKERN_INLINE int64_t panel_floats(const Sweep& s, int64_t blocks) { return s.steps * kStepChannels * blocks * kBlock; }
+CNNKERN_INLINE int64_t packed_floats(const Sweep& s) { return s.groups * panel_floats(s, s.blocks); }
+
+// Fills what follows from the grid, the channels and the taps.
+CNNKERN_INLINE void complete_sweep(Sweep& s) {
+  s.row_tiles = tiles_of(s.w);
+  s.tiles = s.n * s.d * s.h * s.row_tiles;
+  s.blocks = blocks_of(s.lanes);
+  s.panels = (s.blocks + kTileBlocks - 1) / kTileBlocks;
+  s.steps = s.taps * quarters_of(s.reduction);
+  const int64_t fit = kChunkBytes / most(1, panel_floats(s, kTileBlocks) * static_cast<int64_t>(sizeof(float)));
+  s.chunk = least(most(fit, 1), s.panels);
+  s.parts = least(s.panels, (kFewTiles + s.tiles - 1) / s.tiles);
+  s.units = s.groups * s.parts * s.tiles;
+}
+
+// offsets[step] for taps in the order of tap_offset(0), tap_offset(1), ...: channel block, tap, quarter of the block.
+template <class TapOffset>
+CNNKERN_INLINE void fill_offsets(const Sweep& s, TapOffset&& tap_offset, int32_t* offsets) {
+  for (int64_t c = 0; c < s.reduction; c += kBlock) {
+    const int64_t quarters = quarters_of(least(kBlock, s.reduction - c));
+    for (int64_t tap = 0; tap < s.taps; ++tap)
+      for (int64_t q = 0; q < quarters; ++q)
+        *offsets++ = static_cast<int32_t>(c / kBlock * s.x.block + tap_offset(tap) + q * kStepChannels);
+  }
+}
+
+// Packs one block of output channels (unit = group * blocks + block). tap_index(i): where tap i stands in the weights.
+template <class TapIndex>
+CNNKERN_INLINE void pack_sweep(const Sweep& s, int64_t unit, TapIndex&& tap_index, const SweepWeight& strides,
+                               const float* weight, float* packed) {
+  const int64_t group = unit / s.blocks, block = unit % s.blocks;
+  const int64_t panel = block / kTileBlocks, width = least(kTileBlocks, s.blocks - panel * kTileBlocks);
+  const int64_t lanes = least(kBlock, s.lanes - block * kBlock);
+  const int64_t row = width * kBlock;  // from one reduced channel to the next
+  weight += group * strides.group + block * kBlock * strides.lane;
+  packed += s.packed + panel_floats(s, group * s.blocks + panel * kTileBlocks) + block % kTileBlocks * kBlock;
+  const bool lanes_outside = strides.lane > strides.reduction;  // read along the shorter stride
+  for (int64_t c = 0; c < s.reduction; c += kBlock) {
+    const int64_t channels = least(kBlock, s.reduction - c), padded = quarters_of(channels) * kStepChannels;
+    if (lanes < kBlock || channels < padded)
+      for (int64_t i = 0; i < s.taps * padded; ++i) block_store(packed + i * row, block_zero());
+    const int64_t outer = lanes_outside ? lanes : channels, inner = lanes_outside ? channels : lanes;
+    for (int64_t i = 0; i < outer; ++i)
+      for (int64_t j = 0; j < inner; ++j) {
+        const int64_t lane = lanes_outside ? i : j, channel = lanes_outside ? j : i;
+        const float* from = weight + lane * strides.lane + (c + channel) * strides.reduction;
+        float* to = packed + channel * row + lane;
+        if (s.taps == 1) {
+          *to = from[tap_index(0)];
+        } else {
+          for (int64_t tap = 0; tap < s.taps; ++tap) to[tap * padded * row] = from[tap_index(tap)];
+        }
+      }
+    packed += s.taps * padded * row;
+  }
+}
+
+// The panels [first, last) of one conv group on one pixel tile.
+CNNKERN_INLINE void run_panels(const Sweep& s, TileArgs& a, const SweepPointers& p, int64_t group, int64_t first, int64_t last,
+                               int64_t pixels) {
+  float* const y = a.y;
+  const float* const residual = a.residual;
+  for (int64_t panel = first; panel < last; ++panel) {
+    const int64_t block = panel * kTileBlocks, blocks = least(kTileBlocks, s.blocks - block);
+    a.w = p.packed + s.packed + panel_floats(s, group * s.blocks + block);
+    a.lanes = s.lanes - block * kBlock;
+    a.bias = p.bias ? p.bias + group * s.lanes + block * kBlock : nullptr;
+    a.y = y + block * s.y.block;
+    a.residual = residual ? residual + block * s.residual.block : nullptr;
+    tile_function(pixels, blocks)(a);
+  }
+  a.y = y;
+  a.residual = residual;
+}
+
+// body(pixels) for each of the pixel tiles [first, last) of one conv group, with the pointers of `a` on its first pixel.
+template <class Body>
+CNNKERN_INLINE void for_tiles(const Sweep& s, TileArgs& a, const SweepPointers& p, int64_t group, int64_t first, int64_t last,
+                              Body&& body) {
+  int64_t tile = first % s.row_tiles, h = first / s.row_tiles % s.h, d = first / (s.row_tiles * s.h) % s.d;
+  int64_t n = first / (s.row_tiles * s.h * s.d);
+  for (int64_t i = first; i < last; ++i) {
+    const Span span = tile_span(s.w, s.row_tiles, tile);
+    const auto place = [&](const SweepMap& m) CNNKERN_LAMBDA {
+      return m.start + group * m.group + n * m.n + d * m.d + h * m.h + span.start * m.w;
+    };
+    a.x = p.x + place(s.x);
+    a.y = p.y + place(s.y);
+    a.residual = p.residual ? p.residual + place(s.residual) : nullptr;
+    body(span.size);
+    if (++tile < s.row_tiles) continue;
+    tile = 0;
+    if (++h < s.h) continue;
+    h = 0;
+    if (++d < s.d) continue;
+    d = 0;
+    ++n;
+  }
+}
+
+// What is the same for all tiles.
+CNNKERN_INLINE TileArgs tile_args(const Sweep& s, const int32_t* offsets, const Epilogue& epilogue) {
+  TileArgs a{};
+  a.x_step = s.x.w;
+  a.offset = offsets + s.offsets;
+  a.steps = s.steps;
+  a.y_step = s.y.w;
+  a.y_block = s.y.block;
+  a.residual_step = s.residual.w;
+  a.residual_block = s.residual.block;
+  a.epilogue = epilogue;
+  return a;
+}
+
+// Units [first, last) of this sweep, counted from its own first one.
+CNNKERN_INLINE void run_sweep(const Sweep& s, const int32_t* offsets, const Epilogue& epilogue, const SweepPointers& p,
+                              int64_t first, int64_t last) {
+  TileArgs a = tile_args(s, offsets, epilogue);
+  while (first < last) {
+    const int64_t outer = first / s.tiles, group = outer / s.parts, part = outer % s.parts;
+    const int64_t begin = first - outer * s.tiles, end = least(s.tiles, last - outer * s.tiles);
+    const int64_t part_end = (part + 1) * s.panels / s.parts;
+    for (int64_t panel = part * s.panels / s.parts; panel < part_end; panel += s.chunk) {
+      const int64_t chunk_end = least(panel + s.chunk, part_end);
+      for_tiles(s, a, p, group, begin, end, [&](int64_t pixels) CNNKERN_LAMBDA {
+        run_panels(s, a, p, group, panel, chunk_end, pixels);
+      });
+    }
+    first += end - begin;
+  }
+}
+
+// Strides of a blocked map for output pixels that lie `step` of its pixels apart.
+CNNKERN_INLINE SweepMap sweep_map(const Tensor& t, int64_t group_channels, const int64_t* step) {
+  return {0, group_channels / kBlock * t.sc, t.sc, t.sn, step[0] * t.sd, step[1] * t.sh, step[2] * kBlock};
+}
+
+// Nanoseconds of all nominal threads for the arithmetic of a sweep: each tile takes the longest of its multiplications, the
+// latency of a multiplication, and its loads.
+CNNKERN_INLINE double sweep_ns(const Sweep& s, const Machine& machine) {
+  double slots = 0;  // multiplications of a vector, or the time they leave unused
+  for (int64_t blocks = 1; blocks <= kTileBlocks; ++blocks) {
+    const int64_t full = s.blocks / kTileBlocks, rest = s.blocks % kTileBlocks;
+    const int64_t panels = blocks == kTileBlocks ? full : blocks == rest ? 1 : 0;
+    if (panels == 0) continue;
+    for (int64_t tile = 0; tile < s.row_tiles; tile += most(1, s.row_tiles - 1)) {  // the widest and the narrowest
+      const int64_t pixels = tile_span(s.w, s.row_tiles, tile).size, vectors = blocks * kVecs;
+      const int64_t count = tile == 0 ? (s.row_tiles + 1) / 2 : s.row_tiles / 2;
+      const int64_t work = most(most(pixels * vectors, 8), pixels + vectors);
+      // 60 slots for what surrounds the loop: pointers, bias, epilogue, stores.
+      slots += static_cast<double>(panels * count) * static_cast<double>(work * s.steps * kStepChannels + 60);
+    }
+  }
+  slots *= static_cast<double>(s.groups * s.n * s.d * s.h);
+  return slots * 2 * kLanes / (machine.flops_per_ns * machine.threads);
+}
+
+}  // namespace
+}  // namespace CNNKERN_NAMESPACE
