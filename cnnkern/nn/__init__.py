@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Layers, with PyTorch's names, constructor arguments and initial values, on plain arrays."""
+
+from cnnkern.nn import init
+from cnnkern.nn.activation import Dropout, LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from cnnkern.nn.container import Identity, ModuleDict, ModuleList, Sequential
+from cnnkern.nn.conv import Conv2d
+from cnnkern.nn.dense import Flatten, Linear
+from cnnkern.nn.module import Module
+from cnnkern.nn.norm import BatchNorm1d, BatchNorm2d
+from cnnkern.nn.pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d
+from cnnkern.nn.summary import LayerRow, Summary, count_macs
+
+__all__ = [
+    "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool2d",
+    "AvgPool2d",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "Conv2d",
+    "Dropout",
+    "Flatten",
+    "Identity",
+    "LayerRow",
+    "LeakyReLU",
+    "Linear",
+    "LogSoftmax",
+    "MaxPool2d",
+    "Module",
+    "ModuleDict",
+    "ModuleList",
+    "ReLU",
+    "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "Summary",
+    "Tanh",
+    "count_macs",
+    "init",
+]

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Convolution layers."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from cnnkern import functional
+from cnnkern.nn import init
+from cnnkern.nn.module import Module
+
+Pair = int | tuple[int, int]
+
+
+def pair(name: str, value: Pair, low: int) -> tuple[int, int]:
+    """An int or two of them as (h, w), each at least `low`."""
+    values = (value, value) if isinstance(value, int) else tuple(value)
+    if len(values) != 2 or not all(isinstance(v, int) and not isinstance(v, bool) for v in values):
+        raise TypeError(f"{name}: expected an int or two ints, got {value!r}")
+    if min(values) < low:
+        raise ValueError(f"{name}: expected values of at least {low}, got {value!r}")
+    return values
+
+
+class Conv2d(Module):
+    """2-D convolution (cross-correlation, as in every CNN library).
+
+    weight: (out_channels, in_channels / groups, kernel_h, kernel_w), bias: (out_channels,). `padding` is an int, a pair,
+    "same" (stride 1) or "valid". Initial values are PyTorch's: uniform within 1 / sqrt(fan_in); `rng` seeds them.
+
+    Raises:
+        ValueError: sizes that are not positive, groups that do not divide the channels.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Pair,
+        stride: Pair = 1,
+        padding: Pair | Literal["same", "valid"] = 0,
+        dilation: Pair = 1,
+        groups: int = 1,
+        bias: bool = True,
+        *,
+        rng: init.Rng = None,
+    ) -> None:
+        for name, value in (("in_channels", in_channels), ("out_channels", out_channels), ("groups", groups)):
+            if value < 1:
+                raise ValueError(f"Conv2d: {name} must be positive, got {value}")
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(f"Conv2d: groups={groups} must divide in_channels={in_channels} and out_channels={out_channels}")
+        if isinstance(padding, str) and padding not in ("same", "valid"):
+            raise ValueError(f'Conv2d: padding must be numbers, "same" or "valid", got {padding!r}')
+        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
+        self.kernel_size = pair("Conv2d: kernel_size", kernel_size, 1)
+        self.stride = pair("Conv2d: stride", stride, 1)
+        self.padding = padding if isinstance(padding, str) else pair("Conv2d: padding", padding, 0)
+        self.dilation = pair("Conv2d: dilation", dilation, 1)
+        shape = (out_channels, in_channels // groups, *self.kernel_size)
+        fan_in = init.fans(shape)[0]
+        source = init.generator(rng)
+        self.register_parameter("weight", init.fan_in_uniform(shape, fan_in, source))
+        self.register_parameter("bias", init.fan_in_uniform((out_channels,), fan_in, source) if bias else None)
+
+    def forward(self, input: Any) -> Any:
+        """(N, in_channels, H, W) -> (N, out_channels, H', W'), H' = floor((H + 2 padding - dilation (k - 1) - 1) / stride) + 1."""
+        return functional.conv2d(input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def extra_repr(self) -> str:
+        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        text += "" if self.padding == (0, 0) else f", padding={self.padding!r}"
+        text += "" if self.dilation == (1, 1) else f", dilation={self.dilation}"
+        text += "" if self.groups == 1 else f", groups={self.groups}"
+        return text + ("" if self.bias is not None else ", bias=False")

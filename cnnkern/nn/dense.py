@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Fully connected layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cnnkern import functional
+from cnnkern.nn import init
+from cnnkern.nn.module import Module
+
+
+class Linear(Module):
+    """y = x weight^T + bias; weight: (out_features, in_features), bias: (out_features,).
+
+    Initial values are PyTorch's: uniform within 1 / sqrt(in_features); `rng` seeds them.
+    """
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, *, rng: init.Rng = None) -> None:
+        if in_features < 1 or out_features < 1:
+            raise ValueError(f"Linear: features must be positive, got in_features={in_features}, out_features={out_features}")
+        self.in_features, self.out_features = in_features, out_features
+        source = init.generator(rng)
+        self.register_parameter("weight", init.fan_in_uniform((out_features, in_features), in_features, source))
+        self.register_parameter("bias", init.fan_in_uniform((out_features,), in_features, source) if bias else None)
+
+    def forward(self, input: Any) -> Any:
+        """(..., in_features) -> (..., out_features)."""
+        return functional.linear(input, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return f"{self.in_features}, {self.out_features}" + ("" if self.bias is not None else ", bias=False")
+
+
+class Flatten(Module):
+    """Joins the axes from `start_dim` to `end_dim` into one."""
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        self.start_dim, self.end_dim = start_dim, end_dim
+
+    def forward(self, input: Any) -> Any:
+        """(N, C, H, W) -> (N, C * H * W) with the defaults."""
+        return functional.flatten(input, self.start_dim, self.end_dim)
+
+    def extra_repr(self) -> str:
+        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"

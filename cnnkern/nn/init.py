@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Initial values of parameters.
+
+Every function returns a new float32 array of the given shape. Weights are (outputs, inputs / groups, *kernel):
+fan_in = inputs / groups * kernel size, fan_out = outputs * kernel size. `rng` is a `numpy.random.Generator`, a seed, or
+None for the generator that `manual_seed` and `seeded` set.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from cnnkern.nn.module import Module
+
+Array = npt.NDArray[np.float32]
+Rng = np.random.Generator | int | None
+Distribution = Literal["normal", "uniform"]
+
+_default = np.random.default_rng()
+_current: contextvars.ContextVar[np.random.Generator | None] = contextvars.ContextVar("cnnkern_rng", default=None)
+_skip: contextvars.ContextVar[bool] = contextvars.ContextVar("cnnkern_skip_initialization", default=False)
+
+
+def manual_seed(seed: int) -> None:
+    """Seed the generator from which parameters, and seeds that are not given, are drawn: same seed, same bits."""
+    global _default
+    _default = np.random.default_rng(_checked(seed))
+
+
+def generator(rng: Rng = None) -> np.random.Generator:
+    """`rng` itself, a generator of that seed, or the default generator."""
+    if isinstance(rng, np.random.Generator):
+        return rng
+    if rng is not None:
+        return np.random.default_rng(_checked(rng))
+    return _current.get() or _default
+
+
+@contextlib.contextmanager
+def seeded(rng: Rng) -> Iterator[None]:
+    """Inside the block `rng` is the default generator; None changes nothing."""
+    token = _current.set(generator(rng))
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+@contextlib.contextmanager
+def skipped() -> Iterator[None]:
+    """Inside the block parameters start at zero, without drawing: for models whose weights are loaded afterwards."""
+    token = _skip.set(True)
+    try:
+        yield
+    finally:
+        _skip.reset(token)
+
+
+def _checked(seed: Any) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        raise TypeError(f"seed: expected an int or a numpy.random.Generator, got {type(seed).__name__}")
+    if seed < 0:
+        raise ValueError(f"seed: expected a non-negative int, got {seed}")
+    return int(seed)
+
+
+def fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    """(fan_in, fan_out) of a weight of this shape, of at least two axes."""
+    if len(shape) < 2:
+        raise ValueError(f"fans: expected a weight of at least two axes, got shape {tuple(shape)}")
+    receptive = math.prod(shape[2:])
+    return shape[1] * receptive, shape[0] * receptive
+
+
+def constant(shape: tuple[int, ...], value: float) -> Array:
+    """`value` everywhere."""
+    return np.full(shape, value, np.float32)
+
+
+def zeros(shape: tuple[int, ...], rng: Rng = None) -> Array:
+    """Zero everywhere. As weights it leaves the units of a layer identical for ever: fit for biases only."""
+    return np.zeros(shape, np.float32)
+
+
+def ones(shape: tuple[int, ...], rng: Rng = None) -> Array:
+    """One everywhere."""
+    return np.ones(shape, np.float32)
+
+
+def normal(shape: tuple[int, ...], std: float = 0.01, mean: float = 0.0, rng: Rng = None) -> Array:
+    """Independent normal values."""
+    if _skip.get():
+        return zeros(shape)
+    return (generator(rng).standard_normal(shape, dtype=np.float32) * np.float32(std) + np.float32(mean)).astype(np.float32)
+
+
+def uniform(shape: tuple[int, ...], low: float = -0.05, high: float = 0.05, rng: Rng = None) -> Array:
+    """Independent values, uniform in [low, high)."""
+    if _skip.get():
+        return zeros(shape)
+    return (generator(rng).random(shape, dtype=np.float32) * np.float32(high - low) + np.float32(low)).astype(np.float32)
+
+
+def _scaled(shape: tuple[int, ...], variance: float, distribution: Distribution, rng: Rng) -> Array:
+    if distribution == "normal":
+        return normal(shape, math.sqrt(variance), rng=rng)
+    if distribution == "uniform":
+        bound = math.sqrt(3.0 * variance)
+        return uniform(shape, -bound, bound, rng)
+    raise ValueError(f'distribution: expected "normal" or "uniform", got {distribution!r}')
+
+
+def xavier(shape: tuple[int, ...], rng: Rng = None, *, normalized: bool = True, distribution: Distribution = "uniform") -> Array:
+    """Glorot and Bengio (2010): variance 2 / (fan_in + fan_out), or 1 / fan_in if not `normalized`."""
+    fan_in, fan_out = fans(shape)
+    return _scaled(shape, 2.0 / (fan_in + fan_out) if normalized else 1.0 / fan_in, distribution, rng)
+
+
+def he(
+    shape: tuple[int, ...], rng: Rng = None, *, mode: Literal["fan_in", "fan_out"] = "fan_in", slope: float = 0.0, distribution: Distribution = "normal"
+) -> Array:
+    """He et al. (2015): variance 2 / ((1 + slope^2) fan), for ReLU or a leaky ReLU of that slope."""
+    if mode not in ("fan_in", "fan_out"):
+        raise ValueError(f'mode: expected "fan_in" or "fan_out", got {mode!r}')
+    fan = fans(shape)[mode == "fan_out"]
+    return _scaled(shape, 2.0 / ((1.0 + slope**2) * fan), distribution, rng)
+
+
+kaiming = he
+
+
+def fan_in_uniform(shape: tuple[int, ...], fan_in: int, rng: Rng = None) -> Array:
+    """Uniform within 1 / sqrt(fan_in): PyTorch's default for weights and biases of convolutions and linear layers."""
+    bound = 1.0 / math.sqrt(fan_in) if fan_in > 0 else 0.0
+    return uniform(shape, -bound, bound, rng)
+
+
+def initialize(model: Module, method: Callable[..., Array], rng: Rng = None) -> None:
+    """Fill the weights (parameters of two or more axes) of a model by `method(shape, rng)`, set its biases to zero.
+
+    Scale and shift of normalizations keep their values.
+    """
+    source = generator(rng)
+    for module in model.modules():
+        weight, bias = module._parameters.get("weight"), module._parameters.get("bias")
+        if weight is not None and weight.ndim >= 2:
+            weight[...] = method(weight.shape, rng=source)
+            if bias is not None:
+                bias[...] = 0.0

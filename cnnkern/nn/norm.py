@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Normalization layers."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from cnnkern import functional
+from cnnkern.nn.module import Module
+
+_keep: contextvars.ContextVar[bool] = contextvars.ContextVar("cnnkern_keep_statistics", default=False)
+
+
+@contextlib.contextmanager
+def kept_statistics() -> Iterator[None]:
+    """Inside the block training-mode batch normalization leaves its running statistics alone."""
+    token = _keep.set(True)
+    try:
+        yield
+    finally:
+        _keep.reset(token)
+
+
+class _BatchNorm(Module):
+    ranks: tuple[int, ...]
+
+    def __init__(
+        self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True, track_running_stats: bool = True
+    ) -> None:
+        if num_features < 1:
+            raise ValueError(f"{type(self).__name__}: num_features must be positive, got {num_features}")
+        if momentum is None:
+            raise ValueError(f"{type(self).__name__}: momentum must be a number (the cumulative average is not supported)")
+        self.num_features, self.eps, self.momentum = num_features, float(eps), float(momentum)
+        self.affine, self.track_running_stats = affine, track_running_stats
+        self.register_parameter("weight", np.ones(num_features, np.float32) if affine else None)
+        self.register_parameter("bias", np.zeros(num_features, np.float32) if affine else None)
+        self.register_buffer("running_mean", np.zeros(num_features, np.float32) if track_running_stats else None)
+        self.register_buffer("running_var", np.ones(num_features, np.float32) if track_running_stats else None)
+        self.register_buffer("num_batches_tracked", np.zeros((), np.int64) if track_running_stats else None)
+
+    @property
+    def updates_statistics(self) -> bool:
+        """Whether a forward pass now would move the running statistics."""
+        return self.training and self.trainable and self.track_running_stats and not _keep.get()
+
+    def forward(self, input: Any) -> Any:
+        """The shape of the input is kept; axis 1 has num_features. Batch statistics in training, else the running ones."""
+        if input.ndim not in self.ranks:
+            expected = " or ".join(str(rank) for rank in self.ranks)
+            raise ValueError(f"{type(self).__name__}: expected an input of {expected} axes, got shape {tuple(input.shape)}")
+        batch = (self.training and self.trainable) or not self.track_running_stats
+        keep = batch and not self.updates_statistics
+        if self.updates_statistics and isinstance(input, np.ndarray):
+            self.num_batches_tracked[...] += 1
+        return functional.batch_norm(
+            input,
+            None if keep else self.running_mean,
+            None if keep else self.running_var,
+            self.weight,
+            self.bias,
+            training=batch,
+            momentum=self.momentum,
+            eps=self.eps,
+        )
+
+    def extra_repr(self) -> str:
+        return f"{self.num_features}, eps={self.eps:g}, momentum={self.momentum:g}"
+
+
+class BatchNorm2d(_BatchNorm):
+    """Batch normalization of (N, C, H, W) over N, H, W (Ioffe and Szegedy, 2015).
+
+    y = weight (x - mean) / sqrt(var + eps) + bias, with the biased variance; `momentum` is the weight of the new value
+    in the running statistics (PyTorch's meaning), which take the unbiased variance. A frozen layer
+    (`trainable = False`) uses and keeps its running statistics.
+    """
+
+    ranks = (4,)
+
+
+class BatchNorm1d(_BatchNorm):
+    """Batch normalization of (N, C) over N, or of (N, C, L) over N, L; otherwise as `BatchNorm2d`."""
+
+    ranks = (2, 3)
