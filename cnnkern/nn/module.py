@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 Observer = Callable[["Module", str, tuple[Any, ...], Any], None]
 _observer: contextvars.ContextVar[Observer | None] = contextvars.ContextVar("cnnkern_module_observer", default=None)
+_keep_statistics: contextvars.ContextVar[bool] = contextvars.ContextVar("cnnkern_keep_statistics", default=False)
 
 
 class Unmatched(NamedTuple):
@@ -62,6 +63,9 @@ class Module:
         outputs = self.forward(*inputs)
         observer(self, "leave", inputs, outputs)
         return outputs
+
+    def after_training_step(self) -> None:
+        """Called once after every training step that a plan has executed: for state that is not part of the graph."""
 
     # Registration
 
@@ -305,3 +309,18 @@ def mode(module: Module, training: bool) -> Iterator[None]:
     finally:
         for part, flag in before:
             part.training = flag
+
+
+@contextlib.contextmanager
+def kept_statistics() -> Iterator[None]:
+    """Inside the block training-mode normalization leaves its running statistics alone."""
+    token = _keep_statistics.set(True)
+    try:
+        yield
+    finally:
+        _keep_statistics.reset(token)
+
+
+def statistics_kept() -> bool:
+    """Whether `kept_statistics` is in force."""
+    return _keep_statistics.get()

@@ -3,28 +3,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from cnnkern import functional
-from cnnkern.nn.module import Module
-
-_keep: contextvars.ContextVar[bool] = contextvars.ContextVar("cnnkern_keep_statistics", default=False)
-
-
-@contextlib.contextmanager
-def kept_statistics() -> Iterator[None]:
-    """Inside the block training-mode batch normalization leaves its running statistics alone."""
-    token = _keep.set(True)
-    try:
-        yield
-    finally:
-        _keep.reset(token)
-
+from cnnkern.nn.module import Module, statistics_kept
 
 class _BatchNorm(Module):
     ranks: tuple[int, ...]
@@ -47,7 +31,7 @@ class _BatchNorm(Module):
     @property
     def updates_statistics(self) -> bool:
         """Whether a forward pass now would move the running statistics."""
-        return self.training and self.trainable and self.track_running_stats and not _keep.get()
+        return self.training and self.trainable and self.track_running_stats and not statistics_kept()
 
     def forward(self, input: Any) -> Any:
         """The shape of the input is kept; axis 1 has num_features. Batch statistics in training, else the running ones."""
@@ -56,8 +40,8 @@ class _BatchNorm(Module):
             raise ValueError(f"{type(self).__name__}: expected an input of {expected} axes, got shape {tuple(input.shape)}")
         batch = (self.training and self.trainable) or not self.track_running_stats
         keep = batch and not self.updates_statistics
-        if self.updates_statistics and isinstance(input, np.ndarray):
-            self.num_batches_tracked[...] += 1
+        if isinstance(input, np.ndarray):
+            self.after_training_step()
         return functional.batch_norm(
             input,
             None if keep else self.running_mean,
@@ -68,6 +52,11 @@ class _BatchNorm(Module):
             momentum=self.momentum,
             eps=self.eps,
         )
+
+    def after_training_step(self) -> None:
+        """Counts the batch, if the running statistics have moved."""
+        if self.updates_statistics:
+            self.num_batches_tracked[...] += 1
 
     def extra_repr(self) -> str:
         return f"{self.num_features}, eps={self.eps:g}, momentum={self.momentum:g}"

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Batches from arrays, from data sets of single examples, and from iterables of ready batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cnnkern.data._records import gather
+
+Array = npt.NDArray[Any]
+Batch = tuple[tuple[Array, ...], Array | None]
+
+
+def as_inputs(value: Any, name: str = "x") -> tuple[Array, ...]:
+    """One array or a tuple of arrays (several inputs), each float32 or bytes, as a tuple of C-contiguous arrays.
+
+    Raises:
+        TypeError: another dtype; the message says how to convert.
+    """
+    arrays = value if isinstance(value, tuple) else (value,)
+    return tuple(_input(array, name) for array in arrays)
+
+
+def _input(value: Any, name: str) -> Array:
+    array = np.asarray(value)
+    if array.dtype not in (np.float32, np.uint8):
+        raise TypeError(f"{name}: expected float32 or uint8 (taken as byte / 255), found {array.dtype}; use .astype(np.float32)")
+    if array.ndim == 0:
+        raise ValueError(f"{name}: expected examples along the first axis, found a scalar")
+    return np.ascontiguousarray(array)
+
+
+def as_targets(value: Any, name: str = "y") -> Array:
+    """Class indices as int32, or float32 values.
+
+    Raises:
+        TypeError: another dtype.
+        ValueError: an index that int32 cannot hold.
+    """
+    array = np.asarray(value)
+    if array.dtype.kind in "iub":
+        if array.size and (int(array.max()) > 2**31 - 1 or int(array.min()) < -(2**31)):
+            raise ValueError(f"{name}: class indices must fit int32, found values up to {array.max()}")
+        return np.ascontiguousarray(array, np.int32).reshape(array.shape)
+    if array.dtype != np.float32:
+        raise TypeError(f"{name}: expected integers or float32, found {array.dtype}; use .astype(np.float32)")
+    return np.ascontiguousarray(array).reshape(array.shape)
+
+
+def take(array: Array, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """`array[indices]` as float32, bytes as byte / 255."""
+    out = np.empty((len(indices), *array.shape[1:]), np.float32)
+    gather(array, indices, out)
+    return out
+
+
+class Loader:
+    """Batches of data, in order or shuffled from a seed. Iterating over it again gives the next epoch.
+
+    Args:
+        data: `(x, y)` arrays with N examples each, `x` possibly a tuple of arrays (a model of several inputs) and `y`
+            None where there are no targets; or a data set: an object with `__len__` and `__getitem__(i) -> (x, y)` for
+            one example. Inputs are float32, or bytes, which become byte / 255.
+        batch_size: examples per batch; the last batch holds what is left.
+        shuffle: another order in each epoch, a function of (seed, epoch) alone.
+        seed: of the shuffling.
+        drop_last: leave out a last batch that is smaller than the others.
+
+    Yields:
+        (inputs, targets): a tuple of float32 arrays (n, ...), and int32 or float32 (n, ...) or None.
+    """
+
+    def __init__(
+        self, data: Any, batch_size: int = 32, *, shuffle: bool = False, seed: int = 0, drop_last: bool = False
+    ) -> None:
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
+            raise TypeError(f"batch_size: expected an int, got {type(batch_size).__name__}")
+        if batch_size < 1:
+            raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
+        self.batch_size, self.shuffle, self.seed, self.drop_last = int(batch_size), shuffle, seed, drop_last
+        self.next_epoch = 0
+        self._inputs: tuple[Array, ...] | None = None
+        self._targets: Array | None = None
+        if isinstance(data, tuple):
+            if len(data) != 2:
+                raise ValueError(f"data: expected a pair (x, y), got a tuple of {len(data)}")
+            self._inputs = as_inputs(data[0])
+            self._targets = None if data[1] is None else as_targets(data[1])
+            counts = [len(array) for array in self._inputs]
+            if self._targets is not None:
+                counts.append(len(self._targets) if self._targets.ndim else -1)
+            if len(set(counts)) != 1:
+                raise ValueError(f"data: x and y must hold equally many examples, found {', '.join(map(str, counts))}")
+            self.examples = counts[0]
+        elif hasattr(data, "__len__") and hasattr(data, "__getitem__"):
+            self.examples = len(data)
+        else:
+            raise TypeError(f"data: expected (x, y) or a data set with __len__ and __getitem__, got {type(data).__name__}")
+        self._data = data
+
+    def __len__(self) -> int:
+        """The number of batches."""
+        full, rest = divmod(self.examples, self.batch_size)
+        return full + bool(rest and not self.drop_last)
+
+    def __iter__(self) -> Iterator[Batch]:
+        self.next_epoch += 1
+        return self.epoch(self.next_epoch - 1)
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """The batches of epoch `number` (from 0)."""
+        order = np.arange(self.examples, dtype=np.int64)
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, number]).permutation(order)
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
+            yield self._batch(order[start : start + self.batch_size])
+
+    def _batch(self, indices: npt.NDArray[np.int64]) -> Batch:
+        if self._inputs is not None:
+            targets = None if self._targets is None else self._targets[indices]
+            return tuple(take(array, indices) for array in self._inputs), targets
+        return collate([self._data[int(index)] for index in indices])
+
+
+def collate(examples: list[Any]) -> Batch:
+    """Stack examples `(x, y)`, `x` possibly a tuple, into a batch."""
+    columns = [example[0] if isinstance(example[0], tuple) else (example[0],) for example in examples]
+    inputs = tuple(as_float(np.stack(column)) for column in zip(*columns, strict=True))
+    return inputs, as_targets(np.stack([np.asarray(example[1]) for example in examples]))
+
+
+def as_float(array: Array, name: str = "x") -> npt.NDArray[np.float32]:
+    """float32 as it is, bytes as byte / 255; TypeError for the rest."""
+    checked = _input(array, name)
+    return checked if checked.dtype == np.float32 else take(checked, np.arange(len(checked), dtype=np.int64))

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What training executes: forward, loss, gradients and update as one graph, planned once per batch shape."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cnnkern import engine, functional, graph
+from cnnkern.nn.module import Module, kept_statistics, mode
+from cnnkern.train.optim import Optimizer
+
+Array = npt.NDArray[Any]
+LossFunction = Callable[[Any, Any], Any]
+_MAX_PLANS = 8
+
+LOSSES: dict[str, LossFunction] = {"cross_entropy": functional.cross_entropy}
+
+
+def as_loss(loss: str | LossFunction) -> LossFunction:
+    """A function (outputs, targets) -> scalar, written with `cnnkern.functional`, or the name of a usual one."""
+    if callable(loss):
+        return loss
+    if loss not in LOSSES:
+        raise ValueError(f"loss: expected a function or one of {', '.join(LOSSES)}, got {loss!r}")
+    return LOSSES[loss]
+
+
+class Plan:
+    """An executable graph of (inputs..., targets?) -> whatever was traced, with the checks that labels need."""
+
+    def __init__(self, function: Callable[..., Any], arrays: tuple[Array, ...], mutable: bool) -> None:
+        self.graph = graph.trace(function, [graph.Spec(array.shape, array.dtype) for array in arrays])
+        self._execute = engine.Executable(self.graph, mutable=mutable)
+        self._labels = [
+            (self.graph.inputs.index(node.inputs[1]), node.inputs[0].shape[1], node.attrs["ignore_index"])
+            for node in self.graph.nodes
+            if node.op.name == "cross_entropy" and node.inputs[1] in self.graph.inputs
+        ]
+
+    def __call__(self, arrays: tuple[Array, ...]) -> Any:
+        for position, classes, ignored in self._labels:
+            labels = arrays[position]
+            wrong = ((labels < 0) | (labels >= classes)) & (labels != ignored)
+            if wrong.any():
+                raise ValueError(f"cross_entropy: targets must lie in 0..{classes - 1}, found {labels[wrong][0]}")
+        return self.graph.restore(self._execute(*arrays))
+
+
+class PlanCache:
+    """Plans by the shapes of their inputs and the modes of the model; the oldest of more than a few goes."""
+
+    def __init__(self, model: Module, function: Callable[..., Any], mutable: bool) -> None:
+        self.model, self.function, self.mutable = model, function, mutable
+        self._plans: OrderedDict[Any, Plan] = OrderedDict()
+
+    def __call__(self, arrays: tuple[Array, ...]) -> Any:
+        modes = tuple((module.training, module.trainable) for module in self.model.modules())
+        key = (modes, tuple((array.shape, array.dtype) for array in arrays))
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plans[key] = Plan(self.function, arrays, self.mutable)
+            if len(self._plans) > _MAX_PLANS:
+                self._plans.popitem(last=False)
+        self._plans.move_to_end(key)
+        return plan(arrays)
+
+
+class Randomness:
+    """The (seed, step) that dropout draws from, as a constant of the graph whose content changes."""
+
+    def __init__(self, seed: int) -> None:
+        self.words = np.array([[seed & 0x7FFFFFFF, 0]], np.int32)
+
+    def enter(self) -> None:
+        """Let the current trace draw from here."""
+        trace = graph.current_trace()
+        assert trace is not None
+        trace.implicit["rng"] = trace.constant(self.words)
+
+    def leave(self) -> None:
+        """The words are a constant, so the graph needs no implicit input."""
+        trace = graph.current_trace()
+        assert trace is not None
+        trace.implicit.pop("rng", None)
+
+
+def _parameters(model: Module) -> dict[str, Array]:
+    return dict(model.named_parameters(trainable=True))
+
+
+def _differentiate(
+    model: Module, loss: LossFunction, inputs: tuple[Any, ...], targets: Any, parameters: Mapping[str, Array]
+) -> tuple[Any, Any, dict[str, graph.Symbol | None]]:
+    """Record forward, loss and the gradients of the parameters in the current trace."""
+    trace = graph.current_trace()
+    assert trace is not None
+    symbols = {name: trace.constant(array, name) for name, array in parameters.items()}
+    outputs = model(*inputs)
+    value = loss(outputs, targets)
+    if not isinstance(value, graph.Symbol) or value.size != 1:
+        raise ValueError(f"loss: expected a function that returns one number, found {value!r}")
+    gradients = graph.gradients(trace, value, list(symbols.values()))
+    return value, outputs, dict(zip(symbols, gradients, strict=True))
+
+
+class TrainingStep:
+    """(inputs, targets) -> (loss, outputs); the model, its statistics and the optimizer's state move on."""
+
+    def __init__(self, model: Module, loss: LossFunction, optimizer: Optimizer, seed: int) -> None:
+        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self._random = Randomness(seed)
+        self._plans = PlanCache(model, self._record, mutable=True)
+        self._counting = [m for m in model.modules() if type(m).after_training_step is not Module.after_training_step]
+
+    def _record(self, *symbols: Any) -> tuple[Any, Any]:
+        self._random.enter()
+        parameters = _parameters(self.model)
+        if not parameters:
+            raise ValueError("fit: the model has no trainable parameters")
+        self.optimizer.bind(parameters)
+        value, outputs, gradients = _differentiate(self.model, self.loss, symbols[:-1], symbols[-1], parameters)
+        for name, gradient in gradients.items():
+            if gradient is not None:
+                self.optimizer.record(name, gradient)
+        self._random.leave()
+        return value, outputs
+
+    def __call__(self, inputs: tuple[Array, ...], targets: Array) -> tuple[float, Any]:
+        arrays = (*inputs, targets)
+        self.optimizer.bind(_parameters(self.model))
+        self.optimizer.before_step()
+        self._random.words[0, 1] = self.optimizer.steps & 0x7FFFFFFF
+        value, outputs = self._plans(arrays)
+        for module in self._counting:
+            module.after_training_step()
+        return float(value), outputs
+
+
+def value_and_grad(
+    model: Module, loss: str | LossFunction = "cross_entropy", *, seed: int = 0
+) -> Callable[[Any, Any], tuple[float, dict[str, Array]]]:
+    """A function (x, y) -> (loss, {parameter name: gradient}).
+
+    The model is used in the mode that it is in and is not changed: in training mode batch normalization takes the
+    batch's statistics and leaves the running ones alone, and dropout draws from `seed`.
+
+    x is an array, or a tuple for a model of several inputs; float32, or float64, which is computed in float64 by the
+    reference, slowly and exactly. Integer targets are class indices. Frozen parameters have no gradient; one that the
+    loss does not depend on has zeros.
+    """
+    function = as_loss(loss)
+    random = Randomness(seed)
+
+    def record(target: Module, *symbols: Any) -> tuple[Any, list[Any]]:
+        random.enter()
+        parameters = _parameters(target)
+        value, _, gradients = _differentiate(target, function, symbols[:-1], symbols[-1], parameters)
+        random.leave()
+        return value, [np.zeros_like(parameters[name]) if g is None else g for name, g in gradients.items()]
+
+    plans = PlanCache(model, lambda *symbols: record(model, *symbols), mutable=False)
+
+    def evaluate(x: Any, y: Any) -> tuple[float, dict[str, Array]]:
+        inputs = tuple(np.asarray(array) for array in (x if isinstance(x, tuple) else (x,)))
+        targets = np.asarray(y)
+        targets = targets.astype(np.int32) if targets.dtype.kind in "iub" else targets
+        arrays = (*inputs, targets)
+        with kept_statistics():
+            if inputs[0].dtype == np.float64:
+                exact = model.astype(np.float64)
+                specs = [graph.Spec(array.shape, array.dtype) for array in arrays]
+                value, found = graph.run_numpy(graph.trace(lambda *s: record(exact, *s), specs), arrays)
+            else:
+                value, found = plans(arrays)
+        return float(value), dict(zip(_parameters(model), found, strict=True))
+
+    return evaluate
+
+
+class Inference:
+    """Evaluation-mode plans of a model, for `predict` and `evaluate`; they follow the model's present weights."""
+
+    def __init__(self, model: Module, loss: LossFunction | None = None) -> None:
+        self.model, self.loss = model, loss
+        self._plans = PlanCache(model, self._record, mutable=False)
+
+    def _record(self, *symbols: Any) -> Any:
+        if self.loss is None:
+            return self.model(*symbols)
+        outputs = self.model(*symbols[:-1])
+        return self.loss(outputs, symbols[-1]), outputs
+
+    def __call__(self, arrays: tuple[Array, ...]) -> Any:
+        with mode(self.model, training=False):
+            return self._plans(arrays)
+
+    def shapes(self, arrays: tuple[Array, ...]) -> Any:
+        """Empty outputs in the model's structure, for no examples; nothing is computed."""
+        with mode(self.model, training=False):
+            traced = graph.trace(self._record, [graph.Spec(array.shape, array.dtype) for array in arrays])
+        return traced.restore([np.empty(symbol.shape, symbol.dtype) for symbol in traced.outputs])
