@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +14,27 @@ import numpy.typing as npt
 from cnnkern.data.idx import read_idx
 
 
-def digits(*, raw: bool = False) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
+Examples = tuple[npt.NDArray[Any], npt.NDArray[np.int32]]
+
+
+class Digits(NamedTuple):
+    """images (N, 1, 8, 8) and labels (N,): a pair that `fit` takes as it is."""
+
+    images: npt.NDArray[Any]
+    labels: npt.NDArray[np.int32]
+
+    def fold(self, index: int, k: int = 5, seed: int = 0) -> tuple[Examples, Examples]:
+        """Training and held-out examples, `(x, y)` each, of one of k stratified folds."""
+        train, test = stratified_folds(self.labels, k, seed)[index]
+        return (self.images[train], self.labels[train]), (self.images[test], self.labels[test])
+
+
+def digits(*, raw: bool = False) -> Digits:
     """1,797 images of handwritten digits with their labels.
 
     Returns:
-        images (1797, 1, 8, 8), float32 in 0..1, or uint8 in 0..16 if `raw`; labels (1797,) int32 in 0..9.
+        `(images, labels)`: images (1797, 1, 8, 8), float32 in 0..1, or uint8 in 0..16 if `raw`; labels (1797,) int32 in
+        0..9. `.fold(0)` divides them for training and testing.
 
     Source: "Optical Recognition of Handwritten Digits", E. Alpaydin and C. Kaynak (1998), UCI Machine Learning
     Repository, CC BY 4.0.
@@ -26,7 +42,7 @@ def digits(*, raw: bool = False) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32
     with resources.files("cnnkern.data").joinpath("digits.npz").open("rb") as file:
         archive = np.load(file, allow_pickle=False)
         images, labels = archive["images"][:, None], archive["labels"].astype(np.int32)
-    return (images if raw else images.astype(np.float32) / np.float32(16.0)), labels
+    return Digits(images if raw else images.astype(np.float32) / np.float32(16.0), labels)
 
 
 def mnist(

@@ -3,7 +3,7 @@
 
 Every function returns a new float32 array of the given shape. Weights are (outputs, inputs / groups, *kernel):
 fan_in = inputs / groups * kernel size, fan_out = outputs * kernel size. `rng` is a `numpy.random.Generator`, a seed, or
-None for the generator that `manual_seed` and `seeded` set.
+None for the default one (`cnnkern.manual_seed`).
 """
 
 from __future__ import annotations
@@ -12,26 +12,20 @@ import contextlib
 import contextvars
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any, Literal, Union
 
 import numpy as np
 import numpy.typing as npt
 
+from cnnkern import _random
 from cnnkern.nn.module import Module
 
 Array = npt.NDArray[np.float32]
-Rng = np.random.Generator | int | None
+Rng = Union["np.random.Generator", int, None]
 Distribution = Literal["normal", "uniform"]
 
-_default = np.random.default_rng()
 _current: contextvars.ContextVar[np.random.Generator | None] = contextvars.ContextVar("cnnkern_rng", default=None)
 _skip: contextvars.ContextVar[bool] = contextvars.ContextVar("cnnkern_skip_initialization", default=False)
-
-
-def manual_seed(seed: int) -> None:
-    """Seed the generator from which parameters, and seeds that are not given, are drawn: same seed, same bits."""
-    global _default
-    _default = np.random.default_rng(_checked(seed))
 
 
 def generator(rng: Rng = None) -> np.random.Generator:
@@ -40,7 +34,7 @@ def generator(rng: Rng = None) -> np.random.Generator:
         return rng
     if rng is not None:
         return np.random.default_rng(_checked(rng))
-    return _current.get() or _default
+    return _current.get() or _random.generator()
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -74,19 +73,6 @@ def input_shapes(input_shape: Any) -> tuple[Shape, ...]:
     return tuple(tuple(int(size) for size in shape) for shape in shapes)
 
 
-def node_macs(node: graph.Node) -> int:
-    """Multiplications of a convolution or matrix product node (taps on padding included); 0 for other nodes."""
-    if node.op.name == "conv2d":
-        weight = node.inputs[1]
-        assert weight is not None
-        return node.outputs[0].size * math.prod(weight.shape[1:])
-    if node.op.name == "matmul":
-        a = node.inputs[0]
-        assert a is not None
-        return node.outputs[0].size * a.shape[0 if node.attrs.get("transpose_a") else 1]
-    return 0
-
-
 def _trace(model: Module, shapes: tuple[Shape, ...]) -> graph.Graph:
     with mode(model, training=False):
         return graph.trace(model, [graph.Spec(shape, np.dtype(np.float32)) for shape in shapes])
@@ -99,7 +85,7 @@ def count_macs(model: Module, input_shape: Any) -> int:
         model: any module.
         input_shape: (N, C, H, W) or whatever the model takes, or a tuple of shapes; N = 1 gives the figure per image.
     """
-    return sum(node_macs(node) for node in _trace(model, input_shapes(input_shape)).nodes)
+    return graph.count_multiply_adds(_trace(model, input_shapes(input_shape)))
 
 
 def summarize(model: Module, input_shape: Any) -> Summary:
@@ -111,7 +97,9 @@ def summarize(model: Module, input_shape: Any) -> Summary:
     starts: list[int] = []
 
     def observe(module: Module, event: str, _inputs: tuple[Any, ...], outputs: Any) -> None:
-        nodes = graph.current_trace().nodes
+        trace = graph.current_trace()
+        assert trace is not None
+        nodes = trace.nodes
         if event == "enter":
             starts.append(len(nodes))
             return
@@ -126,7 +114,7 @@ def summarize(model: Module, input_shape: Any) -> Summary:
                 kind=type(module).__name__,
                 output_shape=tuple(next(_leaves(outputs)).shape),
                 parameters=sum(array.size for array in own),
-                multiply_adds=sum(node_macs(node) for node in nodes[start:]),
+                multiply_adds=sum(node.op.macs(node) for node in nodes[start:] if node.op.macs is not None),
             )
         )
 
@@ -138,7 +126,7 @@ def summarize(model: Module, input_shape: Any) -> Summary:
         rows=tuple(rows),
         parameters=sum(array.size for array in model.parameters()),
         trainable_parameters=sum(array.size for _, array in model.named_parameters(trainable=True)),
-        multiply_adds=sum(node_macs(node) for node in traced.nodes),
+        multiply_adds=graph.count_multiply_adds(traced),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cnnkern import graph
+from cnnkern import _random, graph
 from cnnkern.data.loader import Loader, as_float, as_inputs, as_targets
 from cnnkern.nn.module import Module, mode
 from cnnkern.train.callback import Callback, CallbackList, History
@@ -108,7 +108,7 @@ def fit(
             with `cnnkern.functional`.
         metrics: "accuracy", "top_5", "precision", "recall", "f1", `Metric` objects or functions (targets, outputs).
         callbacks: `Callback` objects.
-        seed: of shuffling and dropout; None draws one.
+        seed: of shuffling and dropout, 0 .. 2^31 - 1; None draws one (`cnnkern.manual_seed`).
         shuffle: take arrays and data sets in another order in each epoch.
         initial_epoch: the epoch to begin with: with the same seed, optimizer and weights, as if never interrupted.
         progress: show the progress on standard error.
@@ -120,7 +120,7 @@ def fit(
         TypeError, ValueError: data that do not fit; the message names what was expected.
     """
     if seed is None:
-        seed = int(np.random.default_rng().integers(2**31))
+        seed = int(_random.generator().integers(2**31))
     function, figures = as_loss(loss), as_metrics(metrics)
     optimizer = as_optimizer(optimizer)
     data = _Batches("train_data", train_data, batch_size, shuffle, seed)
@@ -143,7 +143,6 @@ def fit(
             checked = _evaluate(inference, held_out.epoch(epoch), figures)
             logs |= {f"val_{name}": value for name, value in checked.items()}
             events("on_test_end", checked)
-        # The history comes first in the list, so that a callback which reads it sees this epoch.
         events("on_epoch_end", epoch, logs)
         if training.stop:
             break

@@ -18,7 +18,14 @@ Array = npt.NDArray[Any]
 LossFunction = Callable[[Any, Any], Any]
 _MAX_PLANS = 8
 
-LOSSES: dict[str, LossFunction] = {"cross_entropy": functional.cross_entropy}
+LOSSES: dict[str, LossFunction] = {
+    "binary_cross_entropy": functional.binary_cross_entropy,
+    "binary_cross_entropy_with_logits": functional.binary_cross_entropy_with_logits,
+    "cross_entropy": functional.cross_entropy,
+    "huber": functional.huber_loss,
+    "mae": functional.l1_loss,
+    "mse": functional.mse_loss,
+}
 
 
 def as_loss(loss: str | LossFunction) -> LossFunction:
