@@ -25,7 +25,7 @@ def require_matplotlib() -> None:
 
 
 def draw_predictions(panel: Any, images: Array, labels: Array, answers: Array) -> None:
-    """Draw images (n, 1, H, W) with "answer" below each, red with "(true class)" where it is wrong, into a subfigure."""
+    """Draw images (n, 1, H, W) with the answer above each, red with "(true class)" if it is wrong, into a panel."""
     columns = min(8, max(1, len(images)))
     axes = np.atleast_1d(panel.subplots(-(-len(images) // columns), columns)).ravel()
     for axis in axes:
@@ -45,7 +45,9 @@ def draw_confusion(panel: Any, labels: Array, answers: Array) -> None:
     for row, column in np.ndindex(matrix.shape):
         if matrix[row, column]:
             dark = matrix[row, column] > matrix.max() / 4
-            axis.text(column, row, matrix[row, column], ha="center", va="center", fontsize=7, color="w" if dark else "k")
+            axis.text(
+                column, row, matrix[row, column], ha="center", va="center", fontsize=7, color="w" if dark else "k"
+            )
     axis.set_xticks(range(len(matrix)))
     axis.set_yticks(range(len(matrix)))
     axis.set_xlabel("answer")
@@ -84,7 +86,8 @@ def demo_figure(images: Array, labels: Array, answers: Array, weight: Array, his
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 9), layout="constrained")
-    (top_left, top_right), (bottom_left, bottom_right) = figure.subfigures(2, 2)
+    panels: Any = figure.subfigures(2, 2)
+    (top_left, top_right), (bottom_left, bottom_right) = panels
     shown = np.argsort(answers == labels, kind="stable")[:32]
     top_left.suptitle("held-out images: answer (true class)")
     draw_predictions(top_left, images[shown], labels[shown], answers[shown])

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command == "selftest":
         from cnnkern import selftest
 
-        return selftest.run()
+        return int(selftest.run())
     from cnnkern.cli.demo import run
 
     try:

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 import cnnkern
-from cnnkern import data, graph, models, nn, train
+from cnnkern import _core, data, graph, models, nn, train
 from cnnkern.train import metrics
 
 Array = npt.NDArray[Any]
@@ -60,14 +61,16 @@ def run(fold: int = 0, plot: str | None = None) -> None:
 
         require_matplotlib()
     start = time.perf_counter()
-    print(f"cnnkern {cnnkern.__version__}, {cnnkern.isa()} kernels, threads: {cnnkern.get_num_threads()}")
+    print(f"cnnkern {cnnkern.__version__}, {_core.isa()} kernels, threads: {cnnkern.get_num_threads()}")
     _heading("Data")
     (x_train, _), (x_test, y_test) = data.digits().fold(fold)
-    print(f"1,797 handwritten digits of 8x8 pixels; {len(x_train)} to learn from, {len(x_test)} held out (fold {fold} of 5)")
+    print(f"1,797 handwritten digits of 8x8 pixels: {len(x_train)} to learn from, {len(x_test)} held out (fold {fold})")
     _show_images(x_test[:6], [f"a {label}" for label in y_test[:6]])
     _heading("Network")
     print(models.course_cnn(image_size=8, seed=SEED).summary((1, 1, 8, 8)))
-    _heading(f"Training: {EPOCHS} epochs of SGD, learning rate {LEARNING_RATE}, momentum {MOMENTUM}, batches of {BATCH}")
+    _heading(
+        f"Training: {EPOCHS} epochs of SGD, learning rate {LEARNING_RATE}, momentum {MOMENTUM}, batches of {BATCH}"
+    )
     print(f"{'epoch':>5}  {'loss':>7}  {'accuracy':>8}  {'held out':>8}")
     began = time.perf_counter()
     model, history, held_out = train_fold(fold, [_Curve()], validate=True)
@@ -134,7 +137,9 @@ def _report(labels: Array, scores: Array) -> None:
         print(f"{label:>5}  {precision:>9.3f}  {recall:>7.3f}  {f1:>6.3f}  {count:>6}")
     means = [float(np.mean(figure)) for figure in figures]
     print(f"{'mean':>5}  {means[0]:>9.3f}  {means[1]:>7.3f}  {means[2]:>6.3f}  {len(labels):>6}")
-    print(f"accuracy {metrics.accuracy(labels, scores):.2%}, top-3 accuracy {metrics.top_k_accuracy(labels, scores, 3):.2%}")
+    print(
+        f"accuracy {metrics.accuracy(labels, scores):.2%}, top-3 accuracy {metrics.top_k_accuracy(labels, scores, 3):.2%}"
+    )
 
 
 def _seconds(function: Callable[[], Any], budget: float) -> float:
@@ -165,27 +170,25 @@ def _kernel_times(model: nn.Module, held_out: data.Digits) -> None:
             calls.setdefault((op.name, shape), (op, inputs, attrs))
     for (name, shape), (op, inputs, attrs) in calls.items():
         exact = tuple(a.astype(np.float64) if a is not None and a.dtype == np.float32 else a for a in inputs)
-        _row(
-            name,
-            shape,
-            _seconds(lambda op=op, inputs=inputs, attrs=attrs: graph.apply(op, inputs, attrs), 0.01),
-            _seconds(lambda op=op, exact=exact, attrs=attrs: graph.apply(op, exact, attrs), 0.02),
-        )
+        kernel = _seconds(partial(graph.apply, op, inputs, attrs), 0.01)
+        _row(name, shape, kernel, _seconds(partial(graph.apply, op, exact, attrs), 0.02))
     model.eval()
     exact_model = model.astype(np.float64)
     engine = cnnkern.compile(model, x.shape)
     x64 = x.astype(np.float64)
-    _row("network, compiled", "", _seconds(lambda: engine(x), 0.1), _seconds(lambda: exact_model(x64), 0.1))
+    kernels, reference = _seconds(lambda: engine(x), 0.1), _seconds(lambda: exact_model(x64), 0.1)
+    _row("network, compiled", "", kernels, reference)
     model.train()
     gradients = train.value_and_grad(model)
     gradients(x, y)
-    _row("network, with gradients", "", _seconds(lambda: gradients(x, y), 0.1), _seconds(lambda: gradients(x64, y), 0.1))
+    kernels, reference = _seconds(lambda: gradients(x, y), 0.1), _seconds(lambda: gradients(x64, y), 0.1)
+    _row("network, with gradients", "", kernels, reference)
     model.eval()
 
 
 def _operations(model: nn.Module, x: Array, y: Array) -> list[tuple[graph.OpDef, tuple[Any, ...], dict[str, Any]]]:
     """The operations of loss and gradients on (x, y), each with the arrays that reach it."""
-    traced = train.trace_gradients(model.train(), x, y)
+    traced = train.gradient_graph(model.train(), x, y)
     values: dict[Any, Any] = {None: None, **{symbol: array.copy() for symbol, array in traced.constants.items()}}
     values.update(zip(traced.inputs, (x, y), strict=True))
     found = []

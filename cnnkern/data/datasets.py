@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from cnnkern.data.idx import read_idx
 
-
 Examples = tuple[npt.NDArray[Any], npt.NDArray[np.int32]]
 
 

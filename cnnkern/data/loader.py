@@ -28,7 +28,9 @@ def as_inputs(value: Any, name: str = "x") -> tuple[Array, ...]:
 def _input(value: Any, name: str) -> Array:
     array = np.asarray(value)
     if array.dtype not in (np.float32, np.uint8):
-        raise TypeError(f"{name}: expected float32 or uint8 (taken as byte / 255), found {array.dtype}; use .astype(np.float32)")
+        raise TypeError(
+            f"{name}: expected float32 or uint8 (taken as byte / 255), found {array.dtype}; use .astype(np.float32)"
+        )
     if array.ndim == 0:
         raise ValueError(f"{name}: expected examples along the first axis, found a scalar")
     return np.ascontiguousarray(array)
@@ -99,7 +101,9 @@ class Loader:
         elif hasattr(data, "__len__") and hasattr(data, "__getitem__"):
             self.examples = len(data)
         else:
-            raise TypeError(f"data: expected (x, y) or a data set with __len__ and __getitem__, got {type(data).__name__}")
+            raise TypeError(
+                f"data: expected (x, y) or a data set with __len__ and __getitem__, got {type(data).__name__}"
+            )
         self._data = data
 
     def __len__(self) -> int:

@@ -16,10 +16,10 @@ def course_cnn(
     weights: Weights = None,
     seed: init.Rng = None,
 ) -> Sequential:
-    """Two blocks of 5x5 convolution, batch normalization, ReLU and 2x2 max pooling (16 and 32 filters), then a linear layer.
+    """Two blocks of 5x5 convolution, batch normalization, ReLU and 2x2 max pooling, then a linear layer.
 
-    (N, in_channels, image_size, image_size) -> (N, num_classes). On 28x28 the maps are 28x28x16, 14x14x16, 14x14x32
-    and 7x7x32.
+    16 and 32 filters; (N, in_channels, image_size, image_size) -> (N, num_classes). On 28x28 the maps are 28x28x16,
+    14x14x16, 14x14x32 and 7x7x32.
 
     Raises:
         ValueError: image_size below 4: nothing would be left after two poolings.

@@ -11,7 +11,7 @@ from cnnkern.nn import AvgPool2d, Conv2d, Flatten, Linear, MaxPool2d, Module, Se
 
 
 class LeNet5(Module):
-    """Seven layers: two 5x5 convolutions (6 and 16 filters), each with an activation and 2x2 pooling, then 120-84-classes."""
+    """Two 5x5 convolutions (6 and 16 filters), each with an activation and 2x2 pooling, then 120-84-classes."""
 
     def __init__(self, num_classes: int, in_channels: int, nonlinearity: type[Module], pool: type[Module]) -> None:
         self.features = Sequential(

@@ -68,7 +68,13 @@ class Perceptron(Module):
         return predicted
 
     def learn(
-        self, x: npt.ArrayLike, targets: npt.ArrayLike, lr: float = 1.0, *, epochs: int = 100, learn_threshold: bool = False
+        self,
+        x: npt.ArrayLike,
+        targets: npt.ArrayLike,
+        lr: float = 1.0,
+        *,
+        epochs: int = 100,
+        learn_threshold: bool = False,
     ) -> int:
         """Apply `update` to the rows in turn until a whole pass makes no mistake, for at most `epochs` passes.
 

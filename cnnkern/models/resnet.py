@@ -11,7 +11,18 @@ from typing import Any, Literal
 
 from cnnkern import functional
 from cnnkern.models._registry import Weights, build, register
-from cnnkern.nn import AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential, init
+from cnnkern.nn import (
+    AdaptiveAvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    Flatten,
+    Linear,
+    MaxPool2d,
+    Module,
+    ReLU,
+    Sequential,
+    init,
+)
 
 StridePlacement = Literal["3x3", "1x1"]
 
@@ -54,7 +65,7 @@ class BasicBlock(Module):
 class Bottleneck(Module):
     """1x1, 3x3 and 1x1 convolutions, the last to 4 * channels; y = relu(F(x) + shortcut(x)).
 
-    `stride_placement` "3x3" puts the stride into the 3x3 convolution (torchvision), "1x1" into the first one (the paper).
+    `stride_placement` "3x3" puts the stride into the 3x3 convolution (torchvision), "1x1" into the first (the paper).
     """
 
     expansion = 4

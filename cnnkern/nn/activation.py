@@ -10,7 +10,7 @@ from cnnkern.nn.module import Module
 
 
 class ReLU(Module):
-    """max(x, 0); NaN stays NaN, the derivative at 0 is 0. `inplace` is accepted for PyTorch's sake: inputs are never changed."""
+    """max(x, 0); NaN stays NaN, the derivative at 0 is 0. `inplace` only serves PyTorch code: inputs never change."""
 
     def __init__(self, inplace: bool = False) -> None:
         self.inplace = inplace
@@ -79,11 +79,11 @@ class LogSoftmax(Module):
 
 
 class Dropout(Module):
-    """In training sets each element to zero with probability p and divides the others by 1 - p (Srivastava et al., 2014)."""
+    """In training zeroes each element with probability p and divides the rest by 1 - p (Srivastava et al., 2014)."""
 
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
-        if not 0.0 <= p < 1.0:
-            raise ValueError(f"Dropout: p must lie in [0, 1), got {p}")
+        if not 0.0 <= p <= 1.0:
+            raise ValueError(f"Dropout: p must lie in [0, 1], got {p}")
         self.p, self.inplace = float(p), inplace
 
     def forward(self, input: Any) -> Any:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, overload
+from typing import Any, cast, overload
 
 from cnnkern.nn.module import Module
 
@@ -50,8 +50,8 @@ class Sequential(_List):
             for name, module in modules[0].items():
                 self.register_module(name, module)
             return
-        for position, module in enumerate(modules):
-            self.register_module(str(position), module)  # type: ignore[arg-type]
+        for position, module in enumerate(cast("tuple[Module, ...]", modules)):
+            self.register_module(str(position), module)
 
     @overload
     def __getitem__(self, index: int) -> Module: ...

@@ -25,7 +25,7 @@ def pair(name: str, value: Pair, low: int) -> tuple[int, int]:
 class Conv2d(Module):
     """2-D convolution (cross-correlation, as in every CNN library).
 
-    weight: (out_channels, in_channels / groups, kernel_h, kernel_w), bias: (out_channels,). `padding` is an int, a pair,
+    weight: (out_channels, in_channels / groups, kernel_h, kernel_w), bias: (out_channels,). `padding` is an int, two,
     "same" (stride 1) or "valid". Initial values are PyTorch's: uniform within 1 / sqrt(fan_in); `rng` seeds them.
 
     Raises:
@@ -49,7 +49,9 @@ class Conv2d(Module):
             if value < 1:
                 raise ValueError(f"Conv2d: {name} must be positive, got {value}")
         if in_channels % groups or out_channels % groups:
-            raise ValueError(f"Conv2d: groups={groups} must divide in_channels={in_channels} and out_channels={out_channels}")
+            raise ValueError(
+                f"Conv2d: groups={groups} must divide in_channels={in_channels} and out_channels={out_channels}"
+            )
         if isinstance(padding, str) and padding not in ("same", "valid"):
             raise ValueError(f'Conv2d: padding must be numbers, "same" or "valid", got {padding!r}')
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
@@ -64,7 +66,10 @@ class Conv2d(Module):
         self.register_parameter("bias", init.fan_in_uniform((out_channels,), fan_in, source) if bias else None)
 
     def forward(self, input: Any) -> Any:
-        """(N, in_channels, H, W) -> (N, out_channels, H', W'), H' = floor((H + 2 padding - dilation (k - 1) - 1) / stride) + 1."""
+        """(N, in_channels, H, W) -> (N, out_channels, H', W').
+
+        H' = floor((H + 2 padding - dilation (kernel - 1) - 1) / stride) + 1.
+        """
         return functional.conv2d(input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
     def extra_repr(self) -> str:

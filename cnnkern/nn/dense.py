@@ -18,7 +18,9 @@ class Linear(Module):
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, *, rng: init.Rng = None) -> None:
         if in_features < 1 or out_features < 1:
-            raise ValueError(f"Linear: features must be positive, got in_features={in_features}, out_features={out_features}")
+            raise ValueError(
+                f"Linear: features must be positive, got in_features={in_features}, out_features={out_features}"
+            )
         self.in_features, self.out_features = in_features, out_features
         source = init.generator(rng)
         self.register_parameter("weight", init.fan_in_uniform((out_features, in_features), in_features, source))

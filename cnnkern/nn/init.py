@@ -92,14 +92,18 @@ def normal(shape: tuple[int, ...], std: float = 0.01, mean: float = 0.0, rng: Rn
     """Independent normal values."""
     if _skip.get():
         return zeros(shape)
-    return (generator(rng).standard_normal(shape, dtype=np.float32) * np.float32(std) + np.float32(mean)).astype(np.float32)
+    return (generator(rng).standard_normal(shape, dtype=np.float32) * np.float32(std) + np.float32(mean)).astype(
+        np.float32
+    )
 
 
 def uniform(shape: tuple[int, ...], low: float = -0.05, high: float = 0.05, rng: Rng = None) -> Array:
     """Independent values, uniform in [low, high)."""
     if _skip.get():
         return zeros(shape)
-    return (generator(rng).random(shape, dtype=np.float32) * np.float32(high - low) + np.float32(low)).astype(np.float32)
+    return (generator(rng).random(shape, dtype=np.float32) * np.float32(high - low) + np.float32(low)).astype(
+        np.float32
+    )
 
 
 def _scaled(shape: tuple[int, ...], variance: float, distribution: Distribution, rng: Rng) -> Array:
@@ -111,14 +115,21 @@ def _scaled(shape: tuple[int, ...], variance: float, distribution: Distribution,
     raise ValueError(f'distribution: expected "normal" or "uniform", got {distribution!r}')
 
 
-def xavier(shape: tuple[int, ...], rng: Rng = None, *, normalized: bool = True, distribution: Distribution = "uniform") -> Array:
+def xavier(
+    shape: tuple[int, ...], rng: Rng = None, *, normalized: bool = True, distribution: Distribution = "uniform"
+) -> Array:
     """Glorot and Bengio (2010): variance 2 / (fan_in + fan_out), or 1 / fan_in if not `normalized`."""
     fan_in, fan_out = fans(shape)
     return _scaled(shape, 2.0 / (fan_in + fan_out) if normalized else 1.0 / fan_in, distribution, rng)
 
 
 def he(
-    shape: tuple[int, ...], rng: Rng = None, *, mode: Literal["fan_in", "fan_out"] = "fan_in", slope: float = 0.0, distribution: Distribution = "normal"
+    shape: tuple[int, ...],
+    rng: Rng = None,
+    *,
+    mode: Literal["fan_in", "fan_out"] = "fan_in",
+    slope: float = 0.0,
+    distribution: Distribution = "normal",
 ) -> Array:
     """He et al. (2015): variance 2 / ((1 + slope^2) fan), for ReLU or a leaky ReLU of that slope."""
     if mode not in ("fan_in", "fan_out"):

@@ -47,7 +47,13 @@ class Module:
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls)
-        for name, value in (("_parameters", {}), ("_buffers", {}), ("_modules", {}), ("training", True), ("_trainable", True)):
+        for name, value in (
+            ("_parameters", {}),
+            ("_buffers", {}),
+            ("_modules", {}),
+            ("training", True),
+            ("_trainable", True),
+        ):
             object.__setattr__(self, name, value)
         return self
 
@@ -93,7 +99,13 @@ class Module:
     def _check_name(self, name: str) -> None:
         if not isinstance(name, str) or not name or "." in name:
             raise ValueError(f"{type(self).__name__}: a name must be a non-empty string without dots, got {name!r}")
-        if name in self.__dict__ or name in self._parameters or name in self._buffers or name in self._modules or hasattr(type(self), name):
+        if (
+            name in self.__dict__
+            or name in self._parameters
+            or name in self._buffers
+            or name in self._modules
+            or hasattr(type(self), name)
+        ):
             raise ValueError(f"{type(self).__name__}: {name!r} is already in use")
 
     def __getattr__(self, name: str) -> Any:
@@ -160,7 +172,7 @@ class Module:
                     yield (f"{prefix}.{name}" if prefix else name), array
 
     def named_parameters(self, *, trainable: bool = False) -> Iterator[tuple[str, Array]]:
-        """(name, array) of every learned array, a shared one once; with `trainable=True` without the frozen modules'."""
+        """(name, array) of every learned array, a shared one once; `trainable=True`: not those of frozen modules."""
         seen: set[int] = set()
         for name, array in self._named_arrays("_parameters", trainable):
             if id(array) not in seen:

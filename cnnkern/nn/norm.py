@@ -10,16 +10,24 @@ import numpy as np
 from cnnkern import functional
 from cnnkern.nn.module import Module, statistics_kept
 
+
 class _BatchNorm(Module):
     ranks: tuple[int, ...]
 
     def __init__(
-        self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True, track_running_stats: bool = True
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
     ) -> None:
         if num_features < 1:
             raise ValueError(f"{type(self).__name__}: num_features must be positive, got {num_features}")
         if momentum is None:
-            raise ValueError(f"{type(self).__name__}: momentum must be a number (the cumulative average is not supported)")
+            raise ValueError(
+                f"{type(self).__name__}: momentum must be a number (the cumulative average is not supported)"
+            )
         self.num_features, self.eps, self.momentum = num_features, float(eps), float(momentum)
         self.affine, self.track_running_stats = affine, track_running_stats
         self.register_parameter("weight", np.ones(num_features, np.float32) if affine else None)
@@ -34,10 +42,12 @@ class _BatchNorm(Module):
         return self.training and self.trainable and self.track_running_stats and not statistics_kept()
 
     def forward(self, input: Any) -> Any:
-        """The shape of the input is kept; axis 1 has num_features. Batch statistics in training, else the running ones."""
+        """The shape is kept; axis 1 has num_features. Batch statistics in training, else the running ones."""
         if input.ndim not in self.ranks:
             expected = " or ".join(str(rank) for rank in self.ranks)
-            raise ValueError(f"{type(self).__name__}: expected an input of {expected} axes, got shape {tuple(input.shape)}")
+            raise ValueError(
+                f"{type(self).__name__}: expected an input of {expected} axes, got shape {tuple(input.shape)}"
+            )
         batch = (self.training and self.trainable) or not self.track_running_stats
         keep = batch and not self.updates_statistics
         if isinstance(input, np.ndarray):

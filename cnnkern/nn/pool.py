@@ -11,7 +11,7 @@ from cnnkern.nn.module import Module
 
 
 class MaxPool2d(Module):
-    """Maximum over windows; NaN wins. `stride=None` means the kernel size. With `return_indices` also each maximum's h * W + w."""
+    """Maximum over windows; NaN wins. `stride=None`: the kernel size; `return_indices` adds the maxima's h * W + w."""
 
     def __init__(
         self,
@@ -58,7 +58,13 @@ class AvgPool2d(Module):
     def forward(self, input: Any) -> Any:
         """(N, C, H, W) -> (N, C, H', W')."""
         return functional.avg_pool2d(
-            input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad, self.divisor_override
+            input,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.ceil_mode,
+            self.count_include_pad,
+            self.divisor_override,
         )
 
     def extra_repr(self) -> str:

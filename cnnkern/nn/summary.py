@@ -28,7 +28,7 @@ class LayerRow:
 
 @dataclass(frozen=True)
 class Summary:
-    """The layers in order of execution, and the totals. A layer that runs twice has two rows; its parameters count once.
+    """The layers in order of execution, and the totals. A layer that runs twice has two rows, its parameters in one.
 
     `multiply_adds` of the model may exceed the sum of the rows by what a model computes outside any layer.
     """
@@ -43,7 +43,12 @@ class Summary:
     def __str__(self) -> str:
         header = ("layer", "output shape", "parameters", "multiply-adds")
         cells = [
-            (f"{row.name} ({row.kind})" if row.name else row.kind, _shape(row.output_shape), f"{row.parameters:,}", f"{row.multiply_adds:,}")
+            (
+                f"{row.name} ({row.kind})" if row.name else row.kind,
+                _shape(row.output_shape),
+                f"{row.parameters:,}",
+                f"{row.multiply_adds:,}",
+            )
             for row in self.rows
         ]
         total = ("total", "", f"{self.parameters:,}", f"{self.multiply_adds:,}")
@@ -56,7 +61,9 @@ class Summary:
         inputs = ", ".join(_shape(shape) for shape in self.input_shapes)
         frozen = self.parameters - self.trainable_parameters
         tail = [f"frozen parameters: {frozen:,}"] if frozen else []
-        return "\n".join([f"{self.model}, input {inputs}", rule, line(header), rule, *map(line, cells), rule, line(total), *tail])
+        return "\n".join(
+            [f"{self.model}, input {inputs}", rule, line(header), rule, *map(line, cells), rule, line(total), *tail]
+        )
 
 
 def _shape(shape: Shape) -> str:
@@ -66,7 +73,11 @@ def _shape(shape: Shape) -> str:
 def input_shapes(input_shape: Any) -> tuple[Shape, ...]:
     """One shape, or a sequence of shapes, as a tuple of shapes."""
     given = tuple(input_shape)
-    shapes = (given,) if all(isinstance(size, int | np.integer) for size in given) else tuple(tuple(shape) for shape in given)
+    shapes = (
+        (given,)
+        if all(isinstance(size, int | np.integer) for size in given)
+        else tuple(tuple(shape) for shape in given)
+    )
     for shape in shapes:
         if not shape or not all(isinstance(size, int | np.integer) and size >= 0 for size in shape):
             raise ValueError(f"input_shape: expected non-negative sizes such as (1, 3, 224, 224), got {input_shape!r}")

@@ -5,7 +5,7 @@ from cnnkern.train import metrics
 from cnnkern.train.callback import Callback, EarlyStopping, History
 from cnnkern.train.fit import Training, evaluate, fit, predict
 from cnnkern.train.optim import SGD, Adam, AdamW, Optimizer
-from cnnkern.train.step import value_and_grad
+from cnnkern.train.step import gradient_graph, value_and_grad
 
 __all__ = [
     "SGD",
@@ -18,6 +18,7 @@ __all__ = [
     "Training",
     "evaluate",
     "fit",
+    "gradient_graph",
     "metrics",
     "predict",
     "value_and_grad",

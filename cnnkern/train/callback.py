@@ -17,7 +17,7 @@ Logs = dict[str, float]
 
 
 class Callback:
-    """Override what you need. `self.training` is the running `Training` (model, optimizer, `stop`), `self.model` its model.
+    """Override what you need. `self.training` is the running `Training` (`model`, `optimizer`, `stop`).
 
     Logs hold "loss", the metrics' names and, where validation data are given, the same with "val_" before.
     """
@@ -112,7 +112,11 @@ class EarlyStopping(Callback):
             raise ValueError(f'EarlyStopping: mode must be "auto", "min" or "max", got {mode!r}')
         self.monitor, self.min_delta, self.patience = monitor, abs(min_delta), patience
         self.sign = 1.0 if mode == "min" or (mode == "auto" and monitor.endswith("loss")) else -1.0
-        self.baseline, self.restore_best_weights, self.start_from_epoch = baseline, restore_best_weights, start_from_epoch
+        self.baseline, self.restore_best_weights, self.start_from_epoch = (
+            baseline,
+            restore_best_weights,
+            start_from_epoch,
+        )
         self._reset()
 
     def _reset(self) -> None:

@@ -23,7 +23,7 @@ Metrics = Sequence[str | Metric | Callable[[Array, Array], Any]]
 
 
 class Training:
-    """A running `fit`, as callbacks see it. Setting `stop` ends it after the current epoch; `batches` is per epoch, if known."""
+    """A running `fit`, as callbacks see it. Setting `stop` ends it after the epoch; `batches` per epoch, if known."""
 
     def __init__(self, model: Module, optimizer: Optimizer, epochs: int, batches: int | None) -> None:
         self.model, self.optimizer, self.epochs, self.batches = model, optimizer, epochs, batches
@@ -99,8 +99,8 @@ def fit(
         model: its parameters, and running statistics, are changed in place; modules with `trainable = False` are not.
         train_data: `(x, y)`; a data set, with `__len__` and `__getitem__(i) -> (x, y)`; or any iterable of batches
             `(x, y)` that can be iterated once per epoch. x is float32, or bytes (taken as byte / 255), with examples
-            along the first axis, and a tuple for a model of several inputs. y holds integers (class indices) or float32.
-        validation_data: the same, evaluated after every epoch in evaluation mode; its figures are logged as "val_...".
+            along the first axis, and a tuple for a model of several inputs. y holds integers (classes) or float32.
+        validation_data: the same, evaluated after every epoch in evaluation mode and logged as "val_...".
         epochs: the number of the epoch to stop before, counted from 0.
         batch_size: examples per step; the last batch of an epoch takes what is left.
         optimizer: an `Optimizer`, or "sgd", "adam", "adamw". One that has trained this model goes on where it stopped.
@@ -124,7 +124,9 @@ def fit(
     function, figures = as_loss(loss), as_metrics(metrics)
     optimizer = as_optimizer(optimizer)
     data = _Batches("train_data", train_data, batch_size, shuffle, seed)
-    held_out = None if validation_data is None else _Batches("validation_data", validation_data, batch_size, False, seed)
+    held_out = (
+        None if validation_data is None else _Batches("validation_data", validation_data, batch_size, False, seed)
+    )
     training = Training(model, optimizer, epochs, len(data) or None)
     history = History()
     events = CallbackList([*([progress_callback()] if progress else []), history, *callbacks])
@@ -173,7 +175,10 @@ class _Totals:
 
 
 def _train_epoch(
-    step: TrainingStep, batches: Iterator[tuple[tuple[Array, ...], Array]], metrics: Sequence[Metric], events: CallbackList
+    step: TrainingStep,
+    batches: Iterator[tuple[tuple[Array, ...], Array]],
+    metrics: Sequence[Metric],
+    events: CallbackList,
 ) -> dict[str, float]:
     totals = _Totals(metrics)
     with mode(step.model, training=True):

@@ -30,7 +30,7 @@ def _targets(targets: npt.ArrayLike) -> npt.NDArray[np.int64]:
 def _classes(predictions: npt.ArrayLike, count: int) -> npt.NDArray[np.int64]:
     array = np.asarray(predictions)
     if array.ndim == 2 and len(array) == count and array.shape[1]:
-        return array.argmax(1).astype(np.int64)
+        return np.asarray(array.argmax(1), np.int64)
     if array.ndim != 1 or array.dtype.kind not in "iub" or len(array) != count:
         raise ValueError(
             f"predictions: expected {count} class indices (N,) or scores (N, C), found {array.dtype} {array.shape}"
@@ -71,7 +71,7 @@ def _top_k(targets: npt.ArrayLike, scores: npt.ArrayLike, k: int) -> npt.NDArray
     own = values[np.arange(len(truth)), truth][:, None]
     earlier = np.arange(values.shape[1]) < truth[:, None]
     rank = ((values > own) | ((values == own) & earlier)).sum(1)
-    return (rank < k) & ~np.isnan(own[:, 0])
+    return np.asarray((rank < k) & ~np.isnan(own[:, 0]))
 
 
 def confusion_matrix(
@@ -112,7 +112,7 @@ def _rates(matrix: npt.NDArray[np.int64], average: Average) -> tuple[Figures, Fi
 def precision(targets: npt.ArrayLike, predictions: npt.ArrayLike, average: Average = "macro") -> Figures:
     """Right answers / answers of that class.
 
-    `average`: "macro" (mean over the classes that occur), "micro" (over all examples) or None, one figure per class (C,).
+    `average`: "macro" (mean over the classes that occur), "micro" (over all examples) or None: per class, (C,).
     """
     return _rates(confusion_matrix(targets, predictions), average)[0]
 
@@ -207,7 +207,9 @@ class TopK(Metric):
 class ConfusionMetric(Metric):
     """Precision, recall or F1 from the confusion matrix of all batches."""
 
-    def __init__(self, name: Literal["precision", "recall", "f1"], average: Literal["macro", "micro"] = "macro") -> None:
+    def __init__(
+        self, name: Literal["precision", "recall", "f1"], average: Literal["macro", "micro"] = "macro"
+    ) -> None:
         self.name, self.average = name, average
         self._which = ("precision", "recall", "f1").index(name)
         self.reset()
@@ -230,7 +232,7 @@ class ConfusionMetric(Metric):
 
 
 def as_metrics(metrics: Sequence[str | Metric | Callable[[Array, Array], Any]]) -> list[Metric]:
-    """Metrics by name ("accuracy", "top_5", "precision", "recall", "f1"), as objects, or as functions (targets, outputs)."""
+    """Metrics by name ("accuracy", "top_5", "precision", "recall", "f1"), objects, or functions (targets, outputs)."""
     if isinstance(metrics, str):
         raise TypeError(f"metrics: expected a sequence such as [{metrics!r}], got a string")
     found = [_as_metric(metric) for metric in metrics]
@@ -251,4 +253,6 @@ def _as_metric(metric: Any) -> Metric:
         return ConfusionMetric(metric)
     if isinstance(metric, str) and metric.startswith("top_") and metric[4:].isdigit():
         return TopK(int(metric[4:]))
-    raise ValueError(f'metrics: expected "accuracy", "top_5", "precision", "recall", "f1" or a function, got {metric!r}')
+    raise ValueError(
+        f'metrics: expected "accuracy", "top_5", "precision", "recall", "f1" or a function, got {metric!r}'
+    )

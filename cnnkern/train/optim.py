@@ -70,7 +70,7 @@ class Optimizer:
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that resuming needs: learning rate, steps and, per parameter, its first step and its arrays (copies)."""
+        """What resuming needs: learning rate, steps; per parameter the step it was bound in and copies of its arrays."""
         return {
             "lr": self.lr,
             "steps": self.steps,
@@ -92,9 +92,8 @@ class Optimizer:
             own = self._state.get(name)
             for slot in self.slots:
                 if own is not None and np.shape(entry[slot]) != own[slot].shape:
-                    raise ValueError(
-                        f"{type(self).__name__}: {slot} of {name} expected {own[slot].shape}, found {np.shape(entry[slot])}"
-                    )
+                    shapes = f"expected {own[slot].shape}, found {np.shape(entry[slot])}"
+                    raise ValueError(f"{type(self).__name__}: {slot} of {name}: {shapes}")
         self.lr, self.steps = float(mapping["lr"]), int(mapping["steps"])
         self._parameters.clear()
         self._hyper.clear()

@@ -22,7 +22,9 @@ class LineProgress(Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         seconds = time.perf_counter() - self._start
-        print(f"epoch {epoch + 1}/{self.training.epochs}: {_figures(logs)} ({seconds:.1f} s)", file=sys.stderr, flush=True)
+        print(
+            f"epoch {epoch + 1}/{self.training.epochs}: {_figures(logs)} ({seconds:.1f} s)", file=sys.stderr, flush=True
+        )
 
 
 class BarProgress(Callback):

@@ -10,9 +10,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cnnkern import engine, functional, graph
+from cnnkern import functional, graph
 from cnnkern.nn.module import Module, kept_statistics, mode
 from cnnkern.train.optim import Optimizer
+
+try:
+    from cnnkern.engine import Executable
+except ImportError:
+
+    class Executable:  # type: ignore[no-redef]
+        """Interprets the graph node by node."""
+
+        def __init__(self, recorded: graph.Graph, mutable: bool = True) -> None:
+            self.graph = recorded
+
+        def __call__(self, *arrays: Any) -> list[Any]:
+            leaves: list[Any] = []
+            graph.flatten(graph.run_numpy(self.graph, arrays), leaves)
+            return leaves
+
 
 Array = npt.NDArray[Any]
 LossFunction = Callable[[Any, Any], Any]
@@ -37,12 +53,16 @@ def as_loss(loss: str | LossFunction) -> LossFunction:
     return LOSSES[loss]
 
 
+def _trace(function: Callable[..., Any], arrays: tuple[Array, ...]) -> graph.Graph:
+    return graph.trace(function, [graph.Spec(array.shape, array.dtype) for array in arrays])
+
+
 class Plan:
     """An executable graph of (inputs..., targets?) -> whatever was traced, with the checks that labels need."""
 
     def __init__(self, function: Callable[..., Any], arrays: tuple[Array, ...], mutable: bool) -> None:
-        self.graph = graph.trace(function, [graph.Spec(array.shape, array.dtype) for array in arrays])
-        self._execute = engine.Executable(self.graph, mutable=mutable)
+        self.graph = _trace(function, arrays)
+        self._execute = Executable(self.graph, mutable=mutable)
         self._labels = [
             (self.graph.inputs.index(node.inputs[1]), node.inputs[0].shape[1], node.attrs["ignore_index"])
             for node in self.graph.nodes
@@ -163,30 +183,50 @@ def value_and_grad(
     function = as_loss(loss)
     random = Randomness(seed)
 
-    def record(target: Module, *symbols: Any) -> tuple[Any, list[Any]]:
+    def record(target: Module, symbols: tuple[Any, ...]) -> tuple[Any, list[Any]]:
         random.enter()
         parameters = _parameters(target)
         value, _, gradients = _differentiate(target, function, symbols[:-1], symbols[-1], parameters)
         random.leave()
         return value, [np.zeros_like(parameters[name]) if g is None else g for name, g in gradients.items()]
 
-    plans = PlanCache(model, lambda *symbols: record(model, *symbols), mutable=False)
+    plans = PlanCache(model, lambda *symbols: record(model, symbols), mutable=False)
 
     def evaluate(x: Any, y: Any) -> tuple[float, dict[str, Array]]:
-        inputs = tuple(np.asarray(array) for array in (x if isinstance(x, tuple) else (x,)))
-        targets = np.asarray(y)
-        targets = targets.astype(np.int32) if targets.dtype.kind in "iub" else targets
-        arrays = (*inputs, targets)
+        arrays = _examples(x, y)
         with kept_statistics():
-            if inputs[0].dtype == np.float64:
+            if arrays[0].dtype == np.float64:
                 exact = model.astype(np.float64)
-                specs = [graph.Spec(array.shape, array.dtype) for array in arrays]
-                value, found = graph.run_numpy(graph.trace(lambda *s: record(exact, *s), specs), arrays)
+                value, found = graph.run_numpy(_trace(lambda *symbols: record(exact, symbols), arrays), arrays)
             else:
                 value, found = plans(arrays)
         return float(value), dict(zip(_parameters(model), found, strict=True))
 
     return evaluate
+
+
+def gradient_graph(model: Module, x: Any, y: Any, loss: str | LossFunction = "cross_entropy") -> graph.Graph:
+    """The graph of the loss of a model and of the gradients of its parameters, for inputs like x and targets like y.
+
+    Its inputs are those of x, then y; its outputs (loss, {parameter name: gradient}). For a look inside: nothing runs.
+    """
+    function, random = as_loss(loss), Randomness(0)
+
+    def record(*symbols: Any) -> tuple[Any, dict[str, Any]]:
+        random.enter()
+        value, _, gradients = _differentiate(model, function, symbols[:-1], symbols[-1], _parameters(model))
+        random.leave()
+        return value, gradients
+
+    with kept_statistics():
+        return _trace(record, _examples(x, y))
+
+
+def _examples(x: Any, y: Any) -> tuple[Array, ...]:
+    """Inputs and targets as a flat tuple of arrays, integer targets as int32."""
+    inputs = tuple(np.asarray(array) for array in (x if isinstance(x, tuple) else (x,)))
+    targets = np.asarray(y)
+    return (*inputs, targets.astype(np.int32) if targets.dtype.kind in "iub" else targets)
 
 
 class Inference:
@@ -209,5 +249,5 @@ class Inference:
     def shapes(self, arrays: tuple[Array, ...]) -> Any:
         """Empty outputs in the model's structure, for no examples; nothing is computed."""
         with mode(self.model, training=False):
-            traced = graph.trace(self._record, [graph.Spec(array.shape, array.dtype) for array in arrays])
+            traced = _trace(self._record, arrays)
         return traced.restore([np.empty(symbol.shape, symbol.dtype) for symbol in traced.outputs])
