@@ -28,7 +28,7 @@ def manual_seed(seed: int) -> None:
 
 
 def generator() -> np.random.Generator:
-    """The generator that initial weights come from; from the operating system's entropy until `manual_seed` is called."""
+    """The generator of initial weights; seeded by the operating system until `manual_seed` is called."""
     global _generator
     with _lock:
         if _generator is None:

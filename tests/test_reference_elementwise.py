@@ -86,6 +86,11 @@ class TestElementwise:
         x, dy = normal(*target), normal(2, 3, 4)
         oracle.assert_gradient(lambda x: np.broadcast_to(x, (2, 3, 4)), x, dy, reference.sum_to(dy, shape=target))
 
+    def test_expand_is_the_gradient_of_sum_to(self) -> None:
+        x, dy = normal(2, 3, 4), normal(2, 1, 4, seed=1)
+        expanded = reference.expand(dy, np.full((1, 1, 1), 0.5), shape=x.shape)
+        oracle.assert_gradient(lambda x: reference.sum_to(x, shape=dy.shape, scale=0.5), x, dy, expanded)
+
     def test_sum_to_scale_and_errors(self) -> None:
         x = np.arange(6).reshape(2, 3)
         assert reference.sum_to(x, shape=(1, 3)).dtype == np.int64

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Checks of arguments, shared by all functions: TypeError for what cannot be used at all, ValueError for what does not fit.
+"""Checks of arguments, shared by all functions: TypeError for what cannot be used, ValueError for what does not fit.
 
-Every message begins with the function and names argument, expected and found. The functions take the caller's name first.
+Every message begins with the function and names argument, expected and found. All helpers take the caller's name first.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def integers(function: str, name: str, value: Any, low: int, high: int, ignore: 
         return value
     if not isinstance(value, np.ndarray):
         raise TypeError(
-            f"{function}: {name} must be a NumPy array of integers, found {type(value).__name__}; use np.asarray({name})"
+            f"{function}: {name} must be a NumPy array of integers, found {type(value).__name__}; "
+            f"use np.asarray({name})"
         )
     if value.dtype.kind not in "iu":
         raise TypeError(f"{function}: {name} must hold integers, found {value.dtype}; use {name}.astype(np.int64)")
@@ -205,7 +206,8 @@ def layout_hint(value: Shape, channels: int) -> str:
     """What to add to a channel error if the channels seem to come last."""
     if value[-1] != channels:
         return ""
-    return f"; this looks like {'N' * (len(value) == 4)}HWC, use x.transpose({'0, 3, 1, 2' if len(value) == 4 else '2, 0, 1'})"
+    name, axes = ("HWC", "2, 0, 1") if len(value) == 3 else ("NHWC", "0, 3, 1, 2")
+    return f"; this looks like {name}, use x.transpose({axes})"
 
 
 def out(function: str, value: Any, expected: Shape, dtype: np.dtype[Any], *inputs: Any) -> None:
@@ -220,9 +222,8 @@ def out(function: str, value: Any, expected: Shape, dtype: np.dtype[Any], *input
         raise ValueError(f"{function}: out must have shape {expected}, found {value.shape}")
     if not value.flags.writeable:
         raise ValueError(f"{function}: out is read-only")
-    if 0 in value.strides and value.size > 1:
-        if any(stride == 0 and size > 1 for stride, size in zip(value.strides, value.shape, strict=True)):
-            raise ValueError(f"{function}: out overlaps itself (a stride is zero)")
+    if any(stride == 0 and size > 1 for stride, size in zip(value.strides, value.shape, strict=True)):
+        raise ValueError(f"{function}: out overlaps itself (a stride is zero)")
     for each in inputs:
         if each is not None and _overlap(value, each):
             raise ValueError(f"{function}: out overlaps an input")
@@ -232,6 +233,6 @@ def _overlap(a: Any, b: Any) -> bool:
     if not np.may_share_memory(a, b):
         return False
     try:
-        return np.shares_memory(a, b, max_work=10_000)
+        return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type]  # any bound is allowed
     except np.exceptions.TooHardError:
         return True

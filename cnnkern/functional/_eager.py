@@ -32,12 +32,12 @@ def evaluate(
         return _by_reference(op, inputs, attrs, out)
     arrays = tuple([plain(value) for value in inputs])
     specs = op.infer(arrays, attrs)
-    if op.lower is None or any([array is not None and not array.size for array in arrays]):
+    if op.lower is None or any(array is not None and not array.size for array in arrays):
         return _by_reference(op, inputs, attrs, out)
     outputs = tuple([np.empty(spec.shape, spec.dtype) for spec in specs])
-    direct = out is not None and out.flags.carray
-    if direct:
-        outputs = (out, *outputs[1:])  # type: ignore[assignment]
+    direct = False
+    if out is not None and out.flags.carray:
+        outputs, direct = (out, *outputs[1:]), True
     calls = op.lower(Node(op, arrays, attrs, outputs))
     if not calls:
         return (arrays[0].reshape(specs[0].shape),)

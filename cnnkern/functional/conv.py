@@ -187,7 +187,7 @@ def conv2d(
 ) -> Any:
     """Two-dimensional convolution (cross-correlation).
 
-    y[n, o, i, j] = bias[o] + sum over c, r, s of weight[o, c, r, s] * x[n, c, i*stride + r*dilation - padding, (j likewise)]
+    y[n, o, i, j] = bias[o] + sum over c, r, s of weight[o, c, r, s] * x[n, c, i*stride + r*dilation - padding, ...]
 
     input: (N, C, H, W) or (C, H, W); weight: (O, C / groups, R, S); bias: (O,); all float32 or all float64.
     stride, padding, dilation: an integer or (height, width); padding also "valid" or "same" (needs stride 1; of an odd

@@ -78,8 +78,8 @@ def _linear(name: str, gradient: Callable[..., Any], **parameters: str) -> OpDef
     return define(name, _same, gradient=gradient, lower=lower)
 
 
-NEGATIVE = _linear("negative", lambda node, dy: apply(NEGATIVE, (dy,), {}))
-SCALE = _linear(
+NEGATIVE: OpDef = _linear("negative", lambda node, dy: apply(NEGATIVE, (dy,), {}))
+SCALE: OpDef = _linear(
     "scale",
     lambda node, dy: apply(SCALE, (dy,), {"alpha": node.attrs["alpha"], "beta": 0.0}),
     alpha="alpha",
@@ -191,7 +191,7 @@ def square(input: Any) -> Any:
     return apply(SQUARE, (input,), {})[0]
 
 
-OPERATORS = {
+OPERATORS: dict[str, Callable[..., Any]] = {
     "add": add,
     "subtract": subtract,
     "multiply": multiply,

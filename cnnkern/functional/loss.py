@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Losses with PyTorch's signatures: reduction "mean", "sum" or "none"; size_average and reduce are its deprecated forms."""
+"""Losses with PyTorch's signatures: reduction "mean", "sum" or "none" (formerly size_average and reduce)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from cnnkern.functional.shape import reshape_to, sum_axes
 from cnnkern.graph import Attrs, KernelCall, Node, Shape, Spec, Symbol, apply, define, override_gradient, product
 
 _REDUCTIONS = ("none", "mean", "sum")
+_SMALLEST = float(np.float32(1e-12))  # x (1 - x) is not taken below it; PyTorch has it as a float
 
 
 def _reduction(function: str, reduction: Any, size_average: Any, reduce: Any) -> str:
@@ -219,7 +220,7 @@ def smooth_l1_loss(
     reduction: str = "mean",
     beta: float = 1.0,
 ) -> Any:
-    """d^2 / (2 beta) where |d| < beta, else |d| - beta / 2 (Girshick, 2015), with d = input - target; beta = 0 is l1."""
+    """d^2 / (2 beta) where |d| < beta, else |d| - beta / 2 (Girshick, 2015), d = input - target; beta = 0 is l1."""
     mode = _reduction("smooth_l1_loss", reduction, size_average, reduce)
     width = check.finite("smooth_l1_loss", "beta", beta, 0.0)
     difference = _difference("smooth_l1_loss", input, target)
@@ -296,7 +297,7 @@ def binary_cross_entropy(
     positive = multiply(target, clamped(log(input), -100.0, infinity))
     loss = negative(add(positive, multiply(opposite, clamped(log(rest), -100.0, infinity))))
     loss = override_gradient(
-        loss, input, lambda: divide(subtract(input, target), clamped(multiply(input, rest), 1e-12, infinity))
+        loss, input, lambda: divide(subtract(input, target), clamped(multiply(input, rest), _SMALLEST, infinity))
     )
     return _reduced(loss if weight is None else multiply(loss, weight), mode)
 

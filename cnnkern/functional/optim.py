@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Steps of optimizers as operations: parameter and state are updated in place, so that a training plan can hold them."""
+"""Steps of optimizers as operations. Parameter and state are updated in place: a training plan holds them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cnnkern.functional import _check as check
-from cnnkern.graph import Attrs, KernelCall, Node, Spec, apply, define, product
+from cnnkern.graph import Attrs, KernelCall, Node, Shape, Spec, apply, define, product
 
 
 def _infer(inputs: Any, attrs: Attrs) -> tuple[Spec, ...]:
@@ -16,7 +16,9 @@ def _infer(inputs: Any, attrs: Attrs) -> tuple[Spec, ...]:
 
 
 def _lower(node: Node) -> list[KernelCall]:
-    args = [(value, None if value is None else (product(value.shape),)) for value in node.inputs]
+    args: list[tuple[Any, Shape | None]] = [
+        (value, None if value is None else (product(value.shape),)) for value in node.inputs
+    ]
     return [KernelCall(node.op.name, node.attrs, args)]
 
 

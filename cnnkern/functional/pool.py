@@ -89,7 +89,7 @@ def _windows(
         extent = dilations[i] * (kernel[i] - 1) + 1
         if pads[i] > extent // 2:
             raise ValueError(
-                f"{function}: padding may be at most half of the kernel's {name}, expected at most {extent // 2}, found {pads[i]}"
+                f"{function}: padding must be at most half of the kernel's {name} {extent}, found {pads[i]}"
             )
         if extent > x[2 + i] + 2 * pads[i]:
             raise ValueError(
@@ -238,7 +238,7 @@ def max_pool2d_grad(
     dilation: Any = 1,
     ceil_mode: bool = False,
 ) -> Any:
-    """Gradient of `max_pool2d`: each element of grad_output goes to the place in `indices`, where several meet they add.
+    """Gradient of `max_pool2d`: each element of grad_output goes to its place in `indices`; several there add up.
 
     grad_output and indices have the shape of max_pool2d's result, input_size is the shape of its input; the windows are
     given as there. Returns an array of shape input_size.
@@ -274,7 +274,7 @@ def _map_size(function: str, name: str, value: Any, rank: int) -> tuple[int, int
 
 
 def adaptive_avg_pool2d_grad(grad_output: Any, input_size: Any) -> Any:
-    """Gradient of `adaptive_avg_pool2d`: grad_output has the shape of its result, input_size is the shape of its input."""
+    """Gradient of `adaptive_avg_pool2d`: grad_output has its result's shape, input_size is its input's shape."""
     name = "adaptive_avg_pool2d_grad"
     shape, _ = _checked_size(name, grad_output, input_size)
     return _backward(name, shape, _map_size(name, "grad_output", grad_output, len(shape)), (grad_output,), {})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Operations that move or reduce elements: reshape, flatten, concat, slice, pad, and the sums that undo broadcasting."""
+"""Operations that move or sum elements: reshape, flatten, concat, slice, pad, and the sum that undoes broadcasting."""
 
 from __future__ import annotations
 
@@ -46,10 +46,23 @@ def _lower_sum_to(node: Node) -> list[KernelCall]:
 
 
 def _sum_to_gradient(node: Node, dy: Symbol) -> tuple[Symbol | None, ...]:
-    spread = np.full(node.inputs[0].shape, node.attrs["scale"], dy.dtype)
-    return (apply(OPS["multiply"], (dy, spread), {})[0],)
+    shape = node.inputs[0].shape
+    factor = np.full((1,) * len(shape), node.attrs["scale"], dy.dtype)
+    return apply(EXPAND, (dy, factor), {"shape": shape})
 
 
+def _lower_expand(node: Node) -> list[KernelCall]:
+    x, factor, y = *node.inputs, *node.outputs
+    shapes = merged("expand", [x.shape, factor.shape, y.shape])
+    return [KernelCall("binary", {"function": "multiply"}, list(zip((x, factor, y), shapes, strict=True)))]
+
+
+def _expand_gradient(node: Node, dy: Symbol) -> tuple[Symbol | None, ...]:
+    x, factor = node.inputs
+    return apply(OPS["multiply"], (sum_axes(dy, x.shape), factor), {})[0], None
+
+
+EXPAND = define("expand", _infer_from_attrs, gradient=_expand_gradient, lower=_lower_expand)
 SUM_TO = define("sum_to", _infer_from_attrs, gradient=_sum_to_gradient, lower=_lower_sum_to)
 
 
@@ -157,7 +170,7 @@ PAD = define("pad", _infer_pad, gradient=_pad_gradient, lower=_lower_pad)
 
 
 def reshape(input: Any, shape: Any) -> Any:
-    """The same elements in another shape (one size may be -1: what is left). On arrays a view where NumPy can give one."""
+    """The same elements in another shape; one size may be -1 (what is left). Of an array a view where possible."""
     check.floating("reshape", input=input)
     if isinstance(shape, int):
         shape = (shape,)

@@ -21,7 +21,7 @@ class Spec(NamedTuple):
 
 
 class KernelCall(NamedTuple):
-    """One call of the core: operation, attributes and, in the core's order, each argument with the shape it has there."""
+    """One call of the core: operation, attributes, and each argument, in the core's order, with its shape there."""
 
     op: str
     attrs: Attrs

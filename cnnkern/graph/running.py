@@ -17,7 +17,7 @@ def run_numpy(graph: Graph, inputs: Sequence[Array], implicit: Mapping[str, Arra
     """
     if len(inputs) != len(graph.inputs):
         raise ValueError(f"run_numpy: the graph has {len(graph.inputs)} inputs, {len(inputs)} were given")
-    values: dict[Symbol | None, Any] = {None: None, **graph.constants}
+    values: dict[Symbol | None, Any] = {None: None, **dict(graph.constants.items())}
     given = list(zip(graph.inputs, inputs, strict=True))
     for name, symbol in graph.implicit.items():
         if implicit is None or name not in implicit:

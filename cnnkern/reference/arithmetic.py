@@ -96,6 +96,12 @@ def scale(x: Array, *, alpha: float = 1.0, beta: float = 0.0) -> Array:
 
 
 @_ieee
+def expand(x: Array, factor: Array, *, shape: tuple[int, ...]) -> Array:
+    """x * factor, its axes of size 1 repeated to those of `shape` (the gradient of `sum_to`); factor is (1, ...)."""
+    return np.array(np.broadcast_to(exact(x) * exact(factor), shape))
+
+
+@_ieee
 def sum_to(x: Array, *, shape: tuple[int, ...], scale: float = 1.0) -> Array:
     """Sums x over the axes that have size 1 in `shape` (the gradient of broadcasting), times `scale`.
 
