@@ -14,6 +14,8 @@ def milliseconds(statement: str) -> float:
 
 
 numpy = milliseconds("import numpy")
-both = milliseconds("import numpy, cnnkern")
-print(f"import numpy: {numpy:.0f} ms; cnnkern beyond it: {both - numpy:.1f} ms (at most {LIMIT_MS:.0f})")
-sys.exit(both - numpy > LIMIT_MS)
+package = milliseconds("import numpy, cnnkern") - numpy
+everything = milliseconds("import numpy; from cnnkern import data, engine, functional, models, nn, train") - numpy
+print(f"import numpy: {numpy:.0f} ms; beyond it cnnkern {package:.1f} ms, with all of its parts {everything:.1f} ms")
+print(f"at most {LIMIT_MS:.0f} ms")
+sys.exit(everything > LIMIT_MS)
