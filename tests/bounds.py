@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How far float32 kernels may be from float64: the rms error that rounding explains, for each operation.
+
+A sum of K terms of either sign, rounded K times, has an error of about u sqrt(K / 6) times the rms of its terms times
+sqrt(K), u = 2^-24. So the bound is
+
+    rms(y - reference) <= u * (8 + sqrt(K)) * (1 + 4 / sqrt(number of elements)) * rms(S)
+
+where S, one per element, is what the rounded quantities measure before they cancel (for a sum: the root of the sum of
+their squares) and the factor in the middle lets few elements be unlucky. Half precision anywhere is wrong by a factor of
+hundreds, and so is a variance taken as a difference of large squares.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from case import Case
+
+from cnnkern import reference
+
+Array = npt.NDArray[Any]
+Term = tuple[Array, float]  # S, K
+
+ROUNDOFF = 2.0**-24
+
+
+def rms(x: Array) -> float:
+    return float(np.sqrt(np.mean(np.square(x, dtype=np.float64)))) if x.size else 0.0
+
+
+def excess(got: Array, want: Array, term: Term) -> tuple[float, float]:
+    """rms error and its bound."""
+    scale, length = term
+    bound = ROUNDOFF * (8 + np.sqrt(length)) * (1 + 4 / np.sqrt(max(want.size, 1))) * rms(np.broadcast_to(scale, want.shape))
+    return rms(got.astype(np.float64) - want), bound
+
+
+def terms(case: Case, values: Sequence[Array | None], outputs: Sequence[Array]) -> list[Term]:
+    """S and K of every output (and updated input) of a case whose inputs are real numbers."""
+    wide = [None if v is None else v if v.dtype == np.int32 else v.astype(np.float64) for v in values]
+    return _RULES.get(case.op, _elementwise)(case, wide, outputs)
+
+
+def _elementwise(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
+    return [(outputs[0], 1)]
+
+
+def _sum_of_squares(case: Case, values: Any, **attrs: Any) -> Array:
+    squares = [None if value is None else np.square(value) for value in values]
+    return np.asarray(np.sqrt(getattr(reference, case.op)(*squares, **{**case.attrs, **attrs})))
+
+
+def _conv(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
+    if case.op == "conv2d":
+        return [(_sum_of_squares(case, values, activation="none"), values[1][0].size)]
+    if case.op == "conv2d_grad_input":
+        weight = values[1]
+        return [(_sum_of_squares(case, values), weight.size / (weight.shape[1] * case.attrs["groups"]))]
+    dy = values[1]
+    return [(_sum_of_squares(case, values), dy.size / max(dy.shape[1], 1))]
+
+
+def _matmul(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
+    length = values[0].shape[0 if case.attrs["transpose_a"] else 1]
+    return [(_sum_of_squares(case, values, activation="none"), length)]
+
+
+def _average(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
+    length = np.prod(case.attrs.get("kernel", (4, 4)))
+    return [(getattr(reference, case.op)(np.abs(values[0]), **case.attrs), float(length))]
+
+
+def _sum_to(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
+    return [(_sum_of_squares(case, values, scale=1.0) * case.attrs["scale"], values[0].size / max(outputs[0].size, 1))]
+
+
+def _column(vector: Array | None, ndim: int, otherwise: float) -> Array:
+    return np.full((1,) * (ndim - 1), otherwise) if vector is None else vector.reshape(-1, *[1] * (ndim - 2))
+
+
+def _batch_norm(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
+    x, mean, var, weight, bias = values
+    rstd = 1 / np.sqrt(var + case.attrs["eps"])
+    return [(_normalized_scale(x, mean, rstd, weight, bias), 1)]
+
+
+def _normalized_scale(x: Array, mean: Array, rstd: Array, weight: Array | None, bias: Array | None) -> Array:
+    """x - mean may cancel: what counts is how large they are."""
+    ndim = x.ndim
+    size = (np.abs(x) + np.abs(_column(mean, ndim, 0))) * _column(rstd, ndim, 1)
+    return np.asarray(size * np.abs(_column(weight, ndim, 1)) + np.abs(_column(bias, ndim, 0)))
+
+
+def _batch_norm_training(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
+    x, weight, bias = values[:3]
+    _, mean, rstd, *running = outputs
+    count = x.size / max(x.shape[1], 1)
+    size = np.sqrt(np.mean(np.square(x), (0, *range(2, x.ndim))))
+    found = [(_normalized_scale(x, mean, rstd, weight, bias), count), (size, count), (rstd, count)]
+    if running:
+        found += [(np.abs(running[0]) + size, count), (running[1], count)]
+    return found
+
+
+def _batch_norm_grad(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
+    dy, x, mean, rstd, weight = values
+    _, dweight, dbias = outputs
+    axes, count = (0, *range(2, x.ndim)), x.size / max(x.shape[1], 1)
+    normalized = _normalized_scale(x, mean, rstd, None, None)
+    through = np.abs(_column(dbias, x.ndim, 0)) + normalized * np.abs(_column(dweight, x.ndim, 0))
+    size = np.abs(dy) + (through / count if case.attrs["training"] else 0)
+    dx = size * _column(rstd, x.ndim, 1) * np.abs(_column(weight, x.ndim, 1))
+    squares = np.sqrt(np.square(dy * normalized).sum(axes)), np.sqrt(np.square(dy).sum(axes))
+    return [(dx, count), (squares[0], count), (squares[1], count)]
+
+
+def _softmax(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
+    return [(outputs[0], values[0].shape[case.attrs["axis"]])]
+
+
+def _log_softmax(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
+    return [(1 + np.abs(outputs[0]), values[0].shape[case.attrs["axis"]])]
+
+
+def _softmax_grad(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
+    axis = case.attrs["axis"]
+    dy, y = np.abs(values[0]), values[1]
+    if case.op == "softmax_grad":
+        scale = y * (dy + (dy * y).sum(axis, keepdims=True))
+    else:
+        scale = dy + np.exp(y) * (1 + np.abs(y)) * dy.sum(axis, keepdims=True)
+    return [(scale, y.shape[axis])]
+
+
+def _cross_entropy(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
+    logits, target, weight = values[-3:]
+    classes = logits.shape[1]
+    top = np.abs(logits).max(axis=1) * 2 + np.log(classes)
+    counts = target != case.attrs["ignore_index"]
+    of_target = np.where(counts, 1.0 if weight is None else weight[np.where(counts, target, 0)], 0)
+    loss = (of_target + case.attrs["label_smoothing"] * (1.0 if weight is None else weight.mean())) * top
+    mean = case.attrs["reduction"] == "mean"
+    total = np.maximum(of_target.sum(), 1e-30)
+    if case.op == "cross_entropy":
+        if case.attrs["reduction"] == "none":
+            return [(loss, classes)]
+        return [(np.asarray(loss.sum() / (total if mean else 1)), classes + target.size)]
+    p = np.exp(reference.log_softmax(logits, axis=1))
+    dloss = values[0] / (total if mean else 1)
+    factor = np.abs(dloss[:, None] if case.attrs["reduction"] == "none" else dloss)
+    size = factor * (of_target + case.attrs["label_smoothing"])[:, None] * (p * (1 + top[:, None]) + 1)
+    return [(size, classes + (target.size if mean else 0))]
+
+
+def _scale(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
+    return [(np.abs(case.attrs["alpha"] * values[0]) + abs(case.attrs["beta"]), 1)]
+
+
+def _sgd(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
+    p, g, buffer, hyper = values
+    gradient = np.abs(g) + case.attrs["weight_decay"] * np.abs(p)
+    state = gradient if buffer is None else np.abs(buffer) + gradient
+    found = [(np.abs(p) + hyper[0] * (gradient + state), 1.0), (state, 1.0)]
+    return found[: len(outputs)]
+
+
+def _adam(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
+    p, g, m, v, hyper = values
+    gradient = np.abs(g) + case.attrs["weight_decay"] * np.abs(p)
+    new_m, new_v = np.abs(m) + gradient, v + np.square(gradient)
+    step = hyper[0] * (new_m / hyper[1]) / (np.sqrt(outputs[2] / hyper[2]) + case.attrs["eps"])
+    return [(np.abs(p) + step, 1), (new_m, 1), (new_v, 1)]
+
+
+_RULES: dict[str, Callable[[Case, Any, Sequence[Array]], list[Term]]] = {
+    **dict.fromkeys(("conv2d", "conv2d_grad_input", "conv2d_grad_weight"), _conv),
+    "matmul": _matmul,
+    **dict.fromkeys(("avg_pool2d", "avg_pool2d_grad", "adaptive_avg_pool2d", "adaptive_avg_pool2d_grad"), _average),
+    "sum_to": _sum_to,
+    "batch_norm": _batch_norm,
+    "batch_norm_training": _batch_norm_training,
+    "batch_norm_grad": _batch_norm_grad,
+    "softmax": _softmax,
+    "log_softmax": _log_softmax,
+    "softmax_grad": _softmax_grad,
+    "log_softmax_grad": _softmax_grad,
+    "cross_entropy": _cross_entropy,
+    "cross_entropy_grad": _cross_entropy,
+    "scale": _scale,
+    "sgd_step": _sgd,
+    "adam_step": _adam,
+}

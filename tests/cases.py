@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The one table of cases: it feeds the tests of kernels and gradients, and the benchmarks.
+
+ROWS are written by hand, one for each edge that an algorithm or an operation has; `generators` adds thousands of seeded
+ones. A new algorithm adds a row here for each of its edge shapes.
+"""
+
+from collections.abc import Iterator
+
+from case import Case, conv_direction, parse
+from generators import GENERATORS, generated
+
+P1 = "padding=((1,1),(1,1))"
+P2 = "padding=((2,2),(2,2))"
+P3 = "padding=((3,3),(3,3))"
+
+# Every row of a convolution runs in all three directions.
+_CONV = f"""
+  # smallest
+  1x1x1x1,1x1x1x1
+  1x1x1x1,1x1x3x3:{P1}
+  1x3x1x17,4x3x1x3,4
+  1x3x17x1,4x3x3x1,4
+  # batch of none
+  0x3x8x8,16x3x3x3,16:{P1}
+  # direct: channels around a block of 16 and two of them; widths around the tile of 14 pixels
+  1x15x5x13,17x15x3x3,17:{P1}
+  1x16x5x14,16x16x3x3,16:{P1}
+  2x17x4x15,33x17x3x3,33:{P1}
+  1x32x3x28,32x32x3x3:{P1}
+  1x33x2x29,31x33x3x3:{P1}
+  1x16x2x56,48x16x3x3:{P1}
+  2x32x7x7,80x32x3x3:{P1}
+  1x24x6x6,10x24x3x3:{P1}
+  3x16x1x14,16x16x3x3:{P1}
+  1x16x28x14,32x16x3x3:{P1}:stride=(2,2)
+  1x20x14x14,20x20x5x5:{P2}
+  # first layers: few channels, large kernels, strides
+  1x3x32x32,16x3x7x7,16:{P3}:stride=(2,2)
+  1x3x23x23,24x3x11x11,24:{P2}:stride=(4,4)
+  2x1x28x28,16x1x5x5,16:{P2}
+  1x4x17x17,32x4x3x3:stride=(2,2)
+  # pointwise: pixels around the tile, many channels, strides
+  1x64x1x1,64x64x1x1,64
+  1x31x7x7,65x31x1x1
+  2x17x5x3,16x17x1x1,16
+  1x128x4x14,96x128x1x1
+  1x300x3x5,20x300x1x1
+  1x33x9x9,18x33x1x1:stride=(2,2)
+  1x16x8x8,16x16x1x1:stride=(3,2)
+  1x16x4x4,8x16x1x1:{P1}
+  2x24x6x6,30x8x1x1:groups=3
+  # depthwise: kernels 3, 5, 7, both strides, odd maps, a multiplier
+  1x16x7x7,16x1x3x3,16:{P1}:groups=16
+  2x17x13x15,17x1x3x3:{P1}:groups=17
+  1x33x14x14,33x1x3x3:{P1}:groups=33:stride=(2,2)
+  1x15x6x29,15x1x5x5:{P2}:groups=15
+  1x32x9x9,32x1x5x5:{P2}:groups=32:stride=(2,2)
+  1x18x10x10,18x1x7x7:{P3}:groups=18
+  1x16x1x1,16x1x3x3:{P1}:groups=16
+  1x16x9x11,16x1x3x5:padding=((1,1),(2,2)):groups=16:dilation=(2,2)
+  1x5x8x8,10x1x3x3,10:{P1}:groups=5
+  1x1x9x9,3x1x3x3:{P1}
+  # groups
+  1x8x7x7,8x4x3x3,8:{P1}:groups=2
+  2x48x5x5,33x16x3x3:{P1}:groups=3
+  1x64x4x4,64x2x3x3:{P1}:groups=32
+  1x6x7x7,9x2x3x3:groups=3:stride=(2,1)
+  # stride beyond the kernel, kernel beyond the map, dilation, one-sided padding
+  1x5x17x17,6x5x2x2:stride=(4,3)
+  1x16x9x9,16x16x1x1:stride=(4,4)
+  1x16x2x2,16x16x5x5:{P2}
+  1x7x3x3,5x7x7x7:{P3}
+  1x9x15x16,7x9x3x3:{P2}:dilation=(2,2)
+  1x16x12x12,16x16x3x3:padding=((3,3),(2,2)):dilation=(3,2)
+  2x6x7x6,5x6x4x4:padding=((1,2),(1,2))
+  1x16x8x8,16x16x3x3:padding=((0,1),(0,1)):stride=(2,2)
+  1x16x5x5,16x16x3x3:padding=((0,3),(3,0))
+  1x16x6x6,16x16x2x3:padding=((2,2),(3,3))
+  1x3x4x4,4x3x3x3:padding=((3,3),(3,3))
+  # long sums: several chunks of input channels
+  1x256x7x7,40x256x3x3:{P1}
+  1x520x4x4,34x520x3x3:{P1}
+  1x1100x2x3,20x1100x1x1
+  8x16x14x14,16x16x3x3:{P1}
+"""
+
+# The epilogue of the forward direction: bias, residual, activation; channels that do not fill a block.
+_CONV_EPILOGUE = f"""
+  2x16x6x7,18x16x3x3,18,2x18x6x7:{P1}:activation=relu
+  1x16x6x6,16x16x3x3,-,1x16x6x6:{P1}:activation=leaky_relu
+  1x3x9x9,20x3x3x3,20,-:{P1}:activation=clamp:low=0.0:high=6.0
+  1x40x5x6,33x40x1x1,33,1x33x5x6:activation=relu
+  1x40x5x6,33x40x1x1,33,-:activation=leaky_relu
+  2x19x8x8,19x1x3x3,19,2x19x8x8:{P1}:groups=19:activation=relu
+  1x19x8x8,19x1x3x3,19,-:{P1}:groups=19:activation=clamp
+  2x8x7x7,12x4x3x3,12,2x12x7x7:{P1}:groups=2:activation=relu
+  1x64x7x7,64x64x3x3,64,1x64x7x7:{P1}:activation=leaky_relu
+"""
+
+_POOL = """
+  2x16x8x8:kernel=(2,2):stride=(2,2):output_size=(4,4)
+  1x17x7x7:kernel=(3,3):stride=(2,2):padding=((1,1),(1,1)):output_size=(4,4)
+  1x1x1x1:kernel=(1,1):output_size=(1,1)
+  1x33x1x29:kernel=(1,3):stride=(1,2):padding=((0,0),(1,1)):output_size=(1,15)
+  2x3x29x1:kernel=(3,1):stride=(2,1):output_size=(14,1)
+  1x64x14x14:kernel=(3,3):padding=((1,1),(1,1)):output_size=(14,14)
+  1x31x9x9:kernel=(2,2):stride=(4,4):output_size=(2,2)
+  1x16x6x6:kernel=(5,5):padding=((2,2),(2,2)):output_size=(6,6)
+  1x16x7x7:kernel=(2,2):stride=(2,2):output_size=(4,4)
+  2x5x10x11:kernel=(3,2):stride=(3,2):output_size=(4,6)
+  1x15x28x28:kernel=(7,7):stride=(7,7):output_size=(4,4)
+  1x20x7x7:kernel=(7,7):output_size=(1,1)
+  0x4x6x6:kernel=(2,2):stride=(2,2):output_size=(3,3)
+"""
+_MAX_POOL = """
+  1x16x9x9:kernel=(3,3):dilation=(2,2):output_size=(5,5)
+  1x6x12x13:kernel=(2,3):stride=(2,1):padding=((1,1),(1,1)):dilation=(3,2):output_size=(6,11)
+  1x3x8x8:kernel=(3,3):stride=(2,2):padding=((0,1),(0,1)):output_size=(4,4)
+"""
+_AVG_POOL = """
+  1x16x7x7:kernel=(3,3):stride=(2,2):padding=((1,1),(1,1)):count_include_pad=False:output_size=(4,4)
+  1x16x7x7:kernel=(3,3):stride=(2,2):padding=((1,1),(1,1)):divisor=5:output_size=(4,4)
+  1x16x8x8:kernel=(3,3):stride=(2,2):padding=((1,1),(1,1)):output_size=(5,5)
+  1x16x8x8:kernel=(3,3):stride=(2,2):padding=((1,1),(1,1)):count_include_pad=False:output_size=(5,5)
+"""
+_ADAPTIVE_POOL = """
+  2x16x7x7:output_size=(1,1)
+  1x17x7x7:output_size=(7,7)
+  1x33x13x14:output_size=(6,6)
+  1x3x5x4:output_size=(7,9)
+  1x16x1x1:output_size=(1,1)
+  2x5x10x7:output_size=(3,2)
+  1x64x8x8:output_size=(4,4)
+  0x4x6x6:output_size=(2,2)
+"""
+
+_OTHERS = """
+  # tiles of the matrix product: rows and columns around the registers, long sums, nothing at all
+  matmul:1x1,1x1
+  matmul:1x300,300x1000,1000
+  matmul:14x16,16x32
+  matmul:15x17,17x33,33:activation=relu
+  matmul:13x31,31x31:transpose_a=False:transpose_b=False
+  matmul:31x13,31x33:transpose_a=True
+  matmul:31x13,7x13:transpose_b=True
+  matmul:33x65,129x33:transpose_a=True:transpose_b=True
+  matmul:7x1030,1030x20
+  matmul:40x520,50x520,50:transpose_b=True:activation=leaky_relu
+  matmul:200x30,30x200
+  matmul:3x128,10x128,10:transpose_b=True
+  matmul:0x5,5x3,3
+  matmul:4x0,0x3,3
+  matmul:4x5,5x0
+  matmul:17x9,9x48,48:activation=clamp
+  # statistics: one value per channel, means far from 0, vectors, images
+  batch_norm:2x17x5x5,17,17,17,17:activation=relu
+  batch_norm:3x16x1x1,16,16,-,-
+  batch_norm:5x33,33,33,33,-
+  batch_norm:2x8x9,8,8,-,8:activation=leaky_relu
+  batch_norm_training:2x17x5x5,17,17,17,17
+  batch_norm_training:1x16x3x3,16,-,-,-
+  batch_norm_training:7x33,33,33,33,33
+  batch_norm_training:64x5x2x2,5,5,5,5:momentum=0.25
+  batch_norm_training:4x16x28x28,16,16,16,16:activation=relu
+  batch_norm_training:2x3x31x33,-,3,-,-
+  batch_norm_training:1x3x1x2,3,3,3,3
+  batch_norm_grad:2x17x5x5,2x17x5x5,17,17,17
+  batch_norm_grad:2x17x5x5,2x17x5x5,17,17,17:training=False
+  batch_norm_grad:64x5,64x5,5,5,-
+  batch_norm_grad:4x16x28x28,4x16x28x28,16,16,16
+  # broadcasting along every axis, from a scalar, from a vector of channels
+  add:2x16x7x7,2x16x7x7
+  add:2x17x5x5,17x1x1
+  multiply:2x17x5x5,2x17x1x1
+  multiply:4x1,1x33
+  subtract:(),3x5
+  divide:2x3x4x5,3x1x5
+  add:1x1x1x1,2x3x4x5
+  add:2x1x3x1x2,2x4x3x5x2
+  sum_to:2x17x5x5:shape=(1,17,1,1)
+  sum_to:64x33:shape=(1,33)
+  sum_to:7x31x33:shape=(1,1,1)
+  sum_to:3x17x9:shape=(3,1,9)
+  sum_to:2x3x4x5:shape=(2,3,4,5)
+  sum_to:50x1000:shape=(1,1000):scale=0.5
+  sum_to:2x16x28x28:shape=(1,1,1,1)
+  # pieces at and between multiples of 16 channels
+  concat:1x16x5x5,1x32x5x5:axis=1
+  concat:2x17x3x4,2x1x3x4,2x30x3x4:axis=1
+  concat:2x3x4x5,5x3x4x5:axis=0
+  concat:2x3x4x5,2x3x4x1:axis=3
+  concat:7:axis=0
+  slice:2x40x3x3:axis=1:start=16:stop=32
+  slice:2x40x3x3:axis=1:start=3:stop=20
+  slice:5x6:axis=0:start=2:stop=2
+  slice:3x4x17:axis=2:start=0:stop=17
+  pad:2x3x4x5:padding=((0,0),(0,0),(1,2),(3,0))
+  pad:1x17x3x3:padding=((0,1),(2,16),(0,0),(1,1)):value=2.0
+  pad:2x20x5x5:padding=((0,0),(-3,1),(-1,-1),(2,-2))
+  pad:7:padding=((3,4),):value=-1.0
+  # the reduced axis in front, in the middle, at the end; one element; classes as in ImageNet
+  softmax:3x10:axis=1
+  softmax:4x1:axis=1
+  softmax:2x1000:axis=1
+  softmax:5x3x7:axis=0
+  softmax:2x19x4x5:axis=1
+  log_softmax:2x1000:axis=1
+  log_softmax:2x19x4x5:axis=1
+  log_softmax:17:axis=0
+  softmax_grad:2x19x4x5,2x19x4x5:axis=1
+  softmax_grad:3x1000,3x1000:axis=1
+  log_softmax_grad:2x19x4x5,2x19x4x5:axis=1
+  log_softmax_grad:3x1000,3x1000:axis=1
+  cross_entropy:32x10,32,-
+  cross_entropy:2x1000,2,1000:label_smoothing=0.1
+  cross_entropy:2x5x3x4,2x3x4,5:reduction=none:ignore_index=0
+  cross_entropy:4x1,4,-:reduction=sum
+  cross_entropy_grad:(),32x10,32,-
+  cross_entropy_grad:(),2x1000,2,1000:label_smoothing=0.1
+  cross_entropy_grad:2x3x4,2x5x3x4,2x3x4,5:reduction=none:ignore_index=0
+  dropout:4x16x7x7,1x2:p=0.5:node=3
+  dropout:5,1x2:p=0.3:node=0
+  dropout:1001,1x2:p=0.0:node=1
+  dropout:1001,1x2:p=1.0:node=1
+  sgd_step:1000,1000,-,8
+  sgd_step:17x3x3x3,17x3x3x3,17x3x3x3,8:momentum=0.9:nesterov=True:weight_decay=0.01
+  adam_step:1001,1001,1001,1001,8
+  adam_step:17x3,17x3,17x3,17x3,8:weight_decay=0.01:decoupled=True
+  relu:17
+  relu:2x33x5x7
+  sigmoid:2x17x3x3
+  tanh:2x17x3x3
+  exp:1001
+  relu_grad:2x33x5x7,2x33x5x7
+  sigmoid_grad:2x17x3x3,2x17x3x3
+"""
+
+CONV_DIRECTIONS = ("conv2d", "conv2d_grad_input", "conv2d_grad_weight")
+
+
+def _lines(text: str) -> Iterator[str]:
+    return (line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("#"))
+
+
+def _conv_rows() -> Iterator[Case]:
+    for line in _lines(_CONV):
+        shapes, *attrs = line.split(":")
+        missing = ",-" * (3 - shapes.count(","))
+        case = parse(":".join(["conv2d", shapes + missing, *attrs]))
+        yield from (conv_direction(case, op) for op in CONV_DIRECTIONS)
+    yield from (parse(f"conv2d:{line}") for line in _lines(_CONV_EPILOGUE))
+
+
+def _pool_rows() -> Iterator[Case]:
+    for names, rows in (
+        (("max_pool2d", "avg_pool2d"), _POOL),
+        (("max_pool2d",), _MAX_POOL),
+        (("avg_pool2d",), _AVG_POOL),
+        (("adaptive_max_pool2d", "adaptive_avg_pool2d"), _ADAPTIVE_POOL),
+    ):
+        for line in _lines(rows):
+            for op in names:
+                forward = parse(f"{op}:{line}")
+                yield forward
+                yield pool_backward(forward)
+
+
+def pool_backward(forward: Case) -> Case:
+    """The gradient's case of a case of pooling."""
+    attrs = dict(forward.attrs)
+    x, output = forward.shapes[0], attrs["output_size"]
+    assert x is not None
+    if not forward.op.startswith("avg"):
+        del attrs["output_size"]
+    y = (*x[:2], *output)
+    shapes = (y, y) if "max" in forward.op else (y,)
+    return Case(f"{forward.op}_grad", shapes, {"input_shape": x, **attrs})
+
+
+ROWS: list[Case] = [*_conv_rows(), *_pool_rows(), *(parse(line) for line in _lines(_OTHERS))]
+OPS: tuple[str, ...] = tuple(GENERATORS)
+
+
+def rows(op: str) -> list[Case]:
+    """The hand-written cases of an operation."""
+    return [case for case in ROWS if case.op == op]
+
+
+def cases(op: str, seed: int, full: bool) -> list[Case]:
+    """All cases of an operation: the rows, and of the generated ones all or a seeded twentieth."""
+    return rows(op) + list(generated(op, seed, 1 if full else 20))
+
+
+def resnet50(batch: int, size: int) -> list[Case]:
+    """The convolutions of ResNet-50 on maps of 56 x 56 or 28 x 28 that have stride 1: pointwise and 3 x 3."""
+    wide, narrow = {56: (256, 64), 28: (512, 128)}[size]
+    maps = f"x{size}x{size}"
+    return [
+        parse(f"conv2d:{batch}x{wide}{maps},{narrow}x{wide}x1x1,{narrow},-:activation=relu"),
+        parse(f"conv2d:{batch}x{narrow}{maps},{narrow}x{narrow}x3x3,{narrow},-:{P1}:activation=relu"),
+        parse(f"conv2d:{batch}x{narrow}{maps},{wide}x{narrow}x1x1,{wide},-:activation=relu"),
+    ]

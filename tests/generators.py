@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Seeded generators of cases, one per operation: sizes around the vector width, all strides, paddings and groups."""
+
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from case import Case, Shape, conv_direction, conv_output, make
+
+# The reference computes integers at about one multiply-add per nanosecond: a limit keeps thousands of cases fast.
+_MOST_MACS = 1_000_000
+_MOST_ELEMENTS = 40_000
+
+_NEAR_VECTOR = [*range(1, 18), 31, 32, 33]  # around 4, 8 and 16 lanes, and around two registers of 16
+_TILES = [6, 7, 13, 14, 15, 24, 27, 28, 29, 56]  # around the tiles of pixels and the maps of common networks
+
+
+class Draw:
+    """Random choices of one case."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+
+    def chance(self, share: float) -> bool:
+        return bool(self._rng.random() < share)
+
+    def among(self, *values: Any) -> Any:
+        return values[int(self._rng.integers(len(values)))]
+
+    def between(self, low: int, high: int) -> int:
+        """low <= n <= high."""
+        return int(self._rng.integers(low, high + 1))
+
+    def size(self) -> int:
+        """A size of an axis."""
+        return int(self.among(*(_TILES if self.chance(0.12) else _NEAR_VECTOR)))
+
+    def small(self) -> int:
+        """A size that leaves room for large other axes."""
+        return int(self.among(1, 1, 2, 3, 4, 5, 7))
+
+    def channels(self) -> int:
+        return int(self.among(48, 64, 65, 80)) if self.chance(0.08) else int(self.among(*_NEAR_VECTOR))
+
+    def batch(self) -> int:
+        return 0 if self.chance(0.01) else int(self.among(1, 1, 1, 2, 2, 3, 5))
+
+    def pair(self, one: Callable[[], int]) -> tuple[int, int]:
+        """Twice the same three times out of four."""
+        first = one()
+        return first, one() if self.chance(0.25) else first
+
+    def shape(self, low: int = 1, high: int = 4) -> Shape:
+        """A shape of low to high axes, rarely with an empty one."""
+        while True:
+            shape = tuple(self.size() for _ in range(self.between(low, high)))
+            if np.prod(shape) <= _MOST_ELEMENTS:
+                break
+        if shape and self.chance(0.02):
+            axis = self.between(0, len(shape) - 1)
+            shape = (*shape[:axis], 0, *shape[axis + 1 :])
+        return shape
+
+
+def _epilogue(draw: Draw) -> dict[str, Any]:
+    if draw.chance(0.6):
+        return {}
+    return {"activation": draw.among("relu", "leaky_relu", "clamp")}
+
+
+def _conv_channels(draw: Draw) -> tuple[int, int, int]:
+    """Groups, input channels per group, output channels per group."""
+    kind = draw.among("dense", "dense", "dense", "dense", "depthwise", "depthwise", "multiplier", "grouped", "grouped")
+    if kind == "dense":
+        return 1, draw.channels(), draw.channels()
+    if kind == "depthwise":
+        return draw.channels(), 1, 1
+    if kind == "multiplier":
+        return draw.channels(), 1, draw.between(2, 3)
+    return draw.between(2, 5), draw.between(1, 17), draw.between(1, 17)
+
+
+def _conv_once(draw: Draw) -> Case | None:
+    n = draw.batch()
+    groups, c, o = _conv_channels(draw)
+    kernel = (1, 1) if draw.chance(0.2) else draw.pair(lambda: draw.among(1, 2, 3, 3, 3, 4, 5, 5, 7, 11))
+    stride = draw.pair(lambda: draw.among(1, 1, 1, 2, 2, 3, 4))
+    dilation = (1, 1) if draw.chance(0.7) else draw.pair(lambda: draw.between(1, 3))
+    h, w = draw.size(), draw.size()
+    padding = []
+    for size in kernel:
+        before = draw.among(0, size // 2, size // 2, draw.between(0, size))
+        padding.append((before, draw.between(0, size) if draw.chance(0.2) else before))
+    attrs = {"stride": stride, "padding": tuple(padding), "dilation": dilation, "groups": groups}
+    x, weight = (n, groups * c, h, w), (groups * o, c, *kernel)
+    y = conv_output(x, weight, attrs)
+    if min(y[2:]) < 1 or n * groups * c * h * w > _MOST_ELEMENTS or np.prod(y) > _MOST_ELEMENTS:
+        return None
+    if np.prod(y) * c * kernel[0] * kernel[1] > _MOST_MACS:
+        return None
+    bias = (groups * o,) if draw.chance(0.5) else None
+    residual = y if draw.chance(0.2) else None
+    return make("conv2d", (x, weight, bias, residual), **attrs, **_epilogue(draw))
+
+
+def _conv(draw: Draw, op: str) -> Case:
+    while (case := _conv_once(draw)) is None:
+        pass
+    return conv_direction(case, op)
+
+
+def _matmul(draw: Draw, op: str) -> Case:
+    while True:
+        m, n, k = (draw.among(63, 64, 65, 127, 128, 129, 300) if draw.chance(0.15) else draw.size() for _ in range(3))
+        if m * n * k <= _MOST_MACS:
+            break
+    if draw.chance(0.02):
+        m, n, k = draw.among((0, n, k), (m, 0, k), (m, n, 0))
+    ta, tb = draw.chance(0.4), draw.chance(0.4)
+    shapes = ((k, m) if ta else (m, k), (n, k) if tb else (k, n), (n,) if draw.chance(0.5) else None)
+    return make(op, shapes, transpose_a=ta, transpose_b=tb, **_epilogue(draw))
+
+
+def pool_output(size: int, kernel: int, stride: int, padding: tuple[int, int], dilation: int, ceil_mode: bool) -> int:
+    """Windows along one axis; in ceil mode the last one must begin inside the input or its leading padding."""
+    room = size + sum(padding) - dilation * (kernel - 1) - 1
+    windows = -(-room // stride) + 1 if ceil_mode else room // stride + 1
+    if ceil_mode and (windows - 1) * stride >= size + padding[0]:
+        windows -= 1
+    return windows
+
+
+def _maps(draw: Draw) -> Shape:
+    while True:
+        shape = (draw.batch(), draw.channels(), draw.size(), draw.size())
+        if np.prod(shape) <= _MOST_ELEMENTS:
+            return shape
+
+
+def _pool(draw: Draw, op: str) -> Case:
+    average = op.startswith("avg")
+    while True:
+        x = _maps(draw)
+        kernel = draw.pair(lambda: draw.among(1, 2, 2, 3, 3, 4, 5, 7))
+        stride = kernel if draw.chance(0.3) else draw.pair(lambda: draw.between(1, 4))
+        dilation = (1, 1) if average or draw.chance(0.75) else draw.pair(lambda: draw.between(1, 3))
+        pads = tuple(draw.among(0, draw.between(0, size // 2)) for size in kernel)
+        padding = tuple((p, p) for p in pads)
+        ceil_mode = draw.chance(0.25)
+        output = tuple(pool_output(x[2 + i], kernel[i], stride[i], padding[i], dilation[i], ceil_mode) for i in (0, 1))
+        if min(output) >= 1 and x[0] * x[1] * output[0] * output[1] <= _MOST_ELEMENTS:
+            break
+    attrs: dict[str, Any] = {"kernel": kernel, "stride": stride, "padding": padding}
+    if average:
+        divisor = draw.between(1, 9) if draw.chance(0.2) else 0
+        attrs |= {"count_include_pad": draw.chance(0.5), "divisor": divisor, "output_size": output}
+    else:
+        attrs["dilation"] = dilation
+    return pool_case(op, x, output, attrs)
+
+
+def pool_case(op: str, x: Shape, output: tuple[int, ...], attrs: dict[str, Any]) -> Case:
+    """A case of a pooling operation of either direction from the shape of its input and the size of its output."""
+    y = (*x[:2], *output)
+    if not op.endswith("_grad"):
+        return make(op, (x,), **{**attrs, "output_size": tuple(output)})
+    shapes = (y, y) if "max" in op else (y,)  # dy and indices, or dy
+    return make(op, shapes, input_shape=x, **attrs)
+
+
+def _adaptive_pool(draw: Draw, op: str) -> Case:
+    while True:
+        x, output = _maps(draw), draw.pair(lambda: draw.among(1, 1, 2, 3, draw.size()))
+        if x[0] * x[1] * output[0] * output[1] <= _MOST_ELEMENTS:
+            return pool_case(op, x, output, {})
+
+
+def _batch_norm(draw: Draw, op: str) -> Case:
+    while True:
+        x = (draw.batch(), draw.channels(), *(draw.size() for _ in range(draw.among(0, 1, 2, 2, 2))))
+        if np.prod(x) <= _MOST_ELEMENTS:
+            break
+    c = (x[1],)
+    weight, bias = (c if draw.chance(0.7) else None), (c if draw.chance(0.7) else None)
+    eps = draw.among(1e-5, 1e-3)
+    if op == "batch_norm":
+        return make(op, (x, c, c, weight, bias), eps=eps, **_epilogue(draw))
+    if op == "batch_norm_grad":
+        return make(op, (x, x, c, c, weight), training=draw.chance(0.8))
+    running = c if draw.chance(0.6) else None
+    return make(op, (x, weight, bias, running, running), eps=eps, momentum=draw.among(0.1, 0.25), **_epilogue(draw))
+
+
+_UNARY_ATTRS: dict[str, Callable[[Draw], dict[str, Any]]] = {
+    "leaky_relu": lambda draw: {"slope": draw.among(0.25, 0.125, 0.0)},
+    "clamp": lambda draw: {"low": draw.among(-2.0, 0.0), "high": draw.among(1.0, 2.0)},
+    "scale": lambda draw: {"alpha": draw.among(2.0, -0.5, 1.0), "beta": draw.among(0.0, 3.0)},
+}
+
+
+def _unary(draw: Draw, op: str) -> Case:
+    attrs = _UNARY_ATTRS.get(op.removesuffix("_grad"), lambda draw: {})(draw)
+    shape = draw.shape(0, 5)
+    return make(op, (shape, shape) if op.endswith("_grad") else (shape,), **attrs)
+
+
+def _binary(draw: Draw, op: str) -> Case:
+    full = draw.shape(0, 5)
+
+    def part() -> Shape:
+        shape = full[draw.between(0, len(full)) :] if draw.chance(0.2) else full
+        return tuple(1 if draw.chance(0.3) else size for size in shape) if draw.chance(0.5) else shape
+
+    return make(op, (part(), full) if draw.chance(0.5) else (full, part()))
+
+
+def _sum_to(draw: Draw, op: str) -> Case:
+    x = draw.shape(1, 5)
+    kept = tuple(1 if draw.chance(0.5) else size for size in x)
+    return make(op, (x,), shape=kept, scale=draw.among(1.0, 1.0, 0.5))
+
+
+def _concat(draw: Draw, op: str) -> Case:
+    shape = draw.shape(1, 5)
+    axis = draw.between(0, len(shape) - 1)
+    parts = [(*shape[:axis], draw.among(16, 32, draw.size()), *shape[axis + 1 :]) for _ in range(draw.between(1, 4))]
+    return make(op, tuple(parts), axis=axis)
+
+
+def _slice(draw: Draw, op: str) -> Case:
+    shape = draw.shape(1, 5)
+    axis = draw.between(0, len(shape) - 1)
+    start = draw.between(0, shape[axis])
+    return make(op, (shape,), axis=axis, start=start, stop=draw.between(start, shape[axis]))
+
+
+def _pad(draw: Draw, op: str) -> Case:
+    shape = draw.shape(1, 4)
+    padding = []
+    for size in shape:
+        before = draw.between(-(size // 2), 0) if draw.chance(0.1) else draw.among(0, 0, 1, 2, 5)
+        padding.append((before, draw.among(0, 0, 1, 3)))
+    return make(op, (shape,), padding=tuple(padding), value=draw.among(0.0, 2.0))
+
+
+def _softmax(draw: Draw, op: str) -> Case:
+    shape = draw.shape(1, 4)
+    return make(op, (shape, shape) if op.endswith("_grad") else (shape,), axis=draw.between(0, len(shape) - 1))
+
+
+def _cross_entropy(draw: Draw, op: str) -> Case:
+    while True:
+        logits = (draw.batch(), draw.among(1, 2, 10, 100, draw.size()), *(draw.small() for _ in range(draw.between(0, 2))))
+        if np.prod(logits) <= _MOST_ELEMENTS:
+            break
+    target = (logits[0], *logits[2:])
+    weight = (logits[1],) if draw.chance(0.4) else None
+    reduction = draw.among("mean", "sum", "none")
+    attrs = {"reduction": reduction, "label_smoothing": draw.among(0.0, 0.0, 0.1), "ignore_index": draw.among(-100, 0)}
+    if op == "cross_entropy":
+        return make(op, (logits, target, weight), **attrs)
+    return make(op, (target if reduction == "none" else (), logits, target, weight), **attrs)
+
+
+def _dropout(draw: Draw, op: str) -> Case:
+    return make(op, (draw.shape(0, 4), (1, 2)), p=draw.among(0.0, 0.1, 0.5, 0.5, 0.9, 1.0), node=draw.between(0, 40))
+
+
+def _sgd(draw: Draw, op: str) -> Case:
+    shape = draw.shape(1, 4)
+    momentum = draw.among(0.0, 0.9)
+    nesterov = momentum > 0 and draw.chance(0.4)
+    attrs = {"momentum": momentum, "nesterov": nesterov, "weight_decay": draw.among(0.0, 1e-2)}
+    attrs["dampening"] = 0.0 if nesterov else draw.among(0.0, 0.5)
+    return make(op, (shape, shape, shape if momentum else None, (8,)), **attrs)
+
+
+def _adam(draw: Draw, op: str) -> Case:
+    shape = draw.shape(1, 4)
+    attrs = {"weight_decay": draw.among(0.0, 1e-2), "decoupled": draw.chance(0.5), "beta1": draw.among(0.9, 0.5)}
+    return make(op, (shape, shape, shape, shape, (8,)), **attrs)
+
+
+_UNARY = ["relu", "leaky_relu", "sigmoid", "tanh", "clamp", "negative", "exp", "log", "sqrt", "square", "scale"]
+_UNARY_GRAD = [f"{op}_grad" for op in _UNARY if op not in ("negative", "scale")]
+
+# Operation -> how to draw a case, and how many cases --full runs.
+GENERATORS: dict[str, tuple[Callable[[Draw, str], Case], int]] = {
+    **dict.fromkeys(("conv2d", "conv2d_grad_input", "conv2d_grad_weight"), (_conv, 2400)),
+    "matmul": (_matmul, 2200),
+    **dict.fromkeys(("max_pool2d", "max_pool2d_grad", "avg_pool2d", "avg_pool2d_grad"), (_pool, 2200)),
+    **dict.fromkeys(
+        ("adaptive_max_pool2d", "adaptive_max_pool2d_grad", "adaptive_avg_pool2d", "adaptive_avg_pool2d_grad"),
+        (_adaptive_pool, 2200),
+    ),
+    **dict.fromkeys(("batch_norm", "batch_norm_training", "batch_norm_grad"), (_batch_norm, 1000)),
+    **dict.fromkeys(_UNARY + _UNARY_GRAD, (_unary, 300)),
+    **dict.fromkeys(("add", "subtract", "multiply", "divide"), (_binary, 500)),
+    "sum_to": (_sum_to, 1000),
+    "concat": (_concat, 500),
+    "slice": (_slice, 500),
+    "pad": (_pad, 500),
+    **dict.fromkeys(("softmax", "log_softmax", "softmax_grad", "log_softmax_grad"), (_softmax, 500)),
+    **dict.fromkeys(("cross_entropy", "cross_entropy_grad"), (_cross_entropy, 500)),
+    "dropout": (_dropout, 300),
+    "sgd_step": (_sgd, 300),
+    "adam_step": (_adam, 300),
+}
+
+
+def generate(op: str, index: int, seed: int) -> Case:
+    """Case number `index` of an operation; it depends on nothing else, so any share of the cases is the same cases."""
+    draw, _ = GENERATORS[op]
+    return draw(Draw(np.random.default_rng([zlib.crc32(op.encode()), index, seed])), op)
+
+
+def generated(op: str, seed: int, share: int = 1) -> Iterator[Case]:
+    """One case of every `share` of an operation's."""
+    for index in range(seed % share, GENERATORS[op][1], share):
+        yield generate(op, index, seed)

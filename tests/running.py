@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Runs one case on the core in every way that the core has: each algorithm, each layout, any number of threads.
+
+Outputs arrive filled with NaN and stand between guard zones; inputs are not aligned to more than an element.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from case import Case, Shape
+from values import MUTATED
+
+from cnnkern import _core
+from cnnkern import functional as _functional  # noqa: F401  (defines the operations)
+from cnnkern.graph import OPS, KernelCall, Node, Spec
+
+Array = npt.NDArray[Any]
+
+_PATTERN = np.int32(0x7FC5A5A5)  # a NaN that no kernel makes, and an index that no pool has
+_GUARD = 64
+
+# Arguments of the core's operations that may be blocked, and those that they write.
+_MAPS = {
+    "conv2d": (0, 3, 4),
+    "conv2d_grad_input": (0, 2),
+    "conv2d_grad_weight": (0, 1),
+    "max_pool2d": (0, 1, 2),
+    "max_pool2d_grad": (0, 1, 2),
+    "avg_pool2d": (0, 1),
+    "avg_pool2d_grad": (0, 1),
+    "batch_norm": (0, 5),
+    "batch_norm_training": (0, 5),
+    "batch_norm_grad": (0, 1, 5),
+    "unary": (0, 1),
+    "unary_grad": (0, 1, 2),
+    "binary": (0, 1, 2),
+    "sum_to": (0,),
+    "copy": (0, 1),
+    "dropout": (0, 2),
+}
+
+
+class Guarded:
+    """An array between two guard zones, at an odd place in memory."""
+
+    def __init__(self, shape: Shape, dtype: Any, offset: int) -> None:
+        size = int(np.prod(shape, dtype=np.int64))
+        self._whole = np.full(size + 2 * _GUARD + 16, _PATTERN, np.int32)
+        self._start, self._stop = _GUARD + offset, _GUARD + offset + size
+        self.array: Array = self._whole[self._start : self._stop].view(dtype).reshape(shape)
+
+    def intact(self) -> bool:
+        whole = self._whole
+        return bool((whole[: self._start] == _PATTERN).all() and (whole[self._stop :] == _PATTERN).all())
+
+    def unwritten(self) -> int:
+        return int((self._whole[self._start : self._stop] == _PATTERN).sum())
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to run a case: 'eager' through launch, or in a plan with its maps 'plain', 'blocked', or only x plain."""
+
+    algorithm: str
+    layout: str
+
+    def __str__(self) -> str:
+        return f"{self.algorithm or '*'}/{self.layout}"
+
+
+class Wrong(AssertionError):
+    """The core broke a promise: it wrote where it may not, or not where it must."""
+
+
+class Running:
+    """One case with its values, ready to be run in any way. Results are outputs, then updated inputs."""
+
+    def __init__(self, case: Case, values: Sequence[Array | None], seed: int = 0) -> None:
+        self.case = case
+        self.values = values
+        self._seed = seed
+        self._specs: tuple[Spec, ...] = OPS[case.op].infer(tuple(values), case.attrs)
+
+    def ways(self) -> list[Way]:
+        """Every way that exists on the active instruction set."""
+        call = self._single(self._lower(*self._memory()))
+        if call is None:
+            return [Way("", "eager")]
+        shapes = [None if value is None else shape for value, shape in call.args]
+        found = [Way(name, "eager") for name in dict.fromkeys(row[0] for row in _core.algorithms(call.op, call.attrs, shapes))]
+        for layout, blocked in self._layouts(call):
+            try:
+                names, _ = _core.plan_candidates(call.op, call.attrs, shapes, blocked)
+            except ValueError:
+                continue  # this operation cannot be said in this layout
+            found += [Way(name, layout) for name in dict.fromkeys(row[0] for row in names)]
+        return found
+
+    def run(self, way: Way, threads: int) -> list[Array]:
+        inputs, outputs = self._memory()
+        _core.set_num_threads(threads)
+        calls = self._lower(inputs, outputs)
+        call = self._single(calls)
+        if way.layout == "eager" or call is None:
+            for each in calls:
+                _core.launch(each.op, each.attrs, [_shaped(value, shape) for value, shape in each.args], way.algorithm)
+        else:
+            blocked = dict(self._layouts(call))[way.layout]
+            Planned(call, blocked, way.algorithm, np.random.default_rng(self._seed)).run(threads)
+        self._check(inputs, outputs)
+        updated = [inputs[i] for i in MUTATED.get(self.case.op, ())]
+        return [guarded.array for guarded in (*outputs, *updated) if guarded is not None]
+
+    def _memory(self) -> tuple[list[Guarded | None], list[Guarded]]:
+        rng = np.random.default_rng(self._seed)
+        inputs: list[Guarded | None] = []
+        for value in self.values:
+            guarded = None if value is None else Guarded(value.shape, value.dtype, int(rng.integers(16)))
+            if guarded is not None:
+                guarded.array[...] = value
+            inputs.append(guarded)
+        return inputs, [Guarded(spec.shape, spec.dtype, int(rng.integers(16))) for spec in self._specs]
+
+    def _lower(self, inputs: Sequence[Guarded | None], outputs: Sequence[Guarded]) -> list[KernelCall]:
+        op = OPS[self.case.op]
+        assert op.lower is not None
+        arrays = tuple(None if guarded is None else guarded.array for guarded in inputs)
+        return op.lower(Node(op, arrays, self.case.attrs, tuple(guarded.array for guarded in outputs)))
+
+    @staticmethod
+    def _single(calls: list[KernelCall]) -> KernelCall | None:
+        return calls[0] if len(calls) == 1 else None
+
+    @staticmethod
+    def _layouts(call: KernelCall) -> Iterator[tuple[str, list[bool]]]:
+        maps = [i in _MAPS.get(call.op, ()) and value is not None for i, (value, _) in enumerate(call.args)]
+        yield "plain", [False] * len(maps)
+        if any(maps):
+            yield "blocked", maps
+        if call.op in ("conv2d", "copy"):
+            yield "first", [False, *maps[1:]]
+        if call.op == "copy":
+            yield "last", [maps[0], False]
+
+    def _check(self, inputs: Sequence[Guarded | None], outputs: Sequence[Guarded]) -> None:
+        mutated = MUTATED.get(self.case.op, ())
+        for i, (guarded, value) in enumerate(zip(inputs, self.values, strict=True)):
+            if guarded is None or value is None:
+                continue
+            if not guarded.intact():
+                raise Wrong(f"wrote outside input {i}")
+            if i not in mutated and not np.array_equal(guarded.array.view(np.int32), value.view(np.int32)):
+                raise Wrong(f"changed input {i}")
+        for i, guarded in enumerate(outputs):
+            if not guarded.intact():
+                raise Wrong(f"wrote outside output {i}")
+            if guarded.unwritten():
+                raise Wrong(f"left {guarded.unwritten()} of {guarded.array.size} elements of output {i} unwritten")
+
+
+def _shaped(value: Array | None, shape: Shape | None) -> Array | None:
+    return None if value is None or shape is None else value.reshape(shape)
+
+
+class Planned:
+    """One kernel call in a plan of its own: maps blocked or not, with borders, and what it leaves in lanes and borders.
+
+    Before the call every blocked output holds NaN, borders and lanes beyond C included. `run` copies the results back.
+    """
+
+    def __init__(self, call: KernelCall, blocked: Sequence[bool], algorithm: str, rng: np.random.Generator) -> None:
+        self._call = call
+        self._arrays: list[Array | None] = [_shaped(value, shape) for value, shape in call.args]
+        shapes = [None if array is None else array.shape for array in self._arrays]
+        _, needed = _core.plan_candidates(call.op, call.attrs, shapes, list(blocked))
+        self._rng = rng
+        packed = _core.PackedWeights() if rng.random() < 0.5 else None
+        self._plan = _core.Plan(packed)
+        self._inputs: list[Array] = []
+        self._outputs: list[Array] = []
+        self._raw: list[tuple[Array, Shape, tuple[int, ...]]] = []
+        self._arena = 0
+        self._writes = _writes(call.op)
+        tensors: list[int] = []
+        after: list[tuple[int, Array]] = []
+        for i, array in enumerate(self._arrays):
+            if array is None:
+                tensors.append(-1)
+            elif blocked[i]:
+                tensors.append(self._blocked(array, needed[i], i in self._writes, after))
+            else:
+                tensors.append(self._plain(array))
+        self.step = self._steps
+        report = self._plan.step(call.op, call.attrs, tensors, {}, algorithm)
+        self.algorithm: str = report["algorithm"]
+        for tensor, array in after:
+            self._copy(tensor, self._output(array))
+        self._plan.freeze(self._arena)
+
+    _steps = 0
+
+    def run(self, threads: int) -> list[float]:
+        """Runs the plan; the nanoseconds of each step."""
+        times: list[float] = self._plan.run(self._inputs, self._outputs, threads, True)
+        for raw, shape, border in self._raw:
+            self._check_zeros(raw, shape, border)
+        return times
+
+    def _plain(self, array: Array) -> int:
+        tensor: int = self._plan.tensor(array.shape)
+        self._plan.constant(tensor, array)
+        return tensor
+
+    def _input(self, array: Array) -> int:
+        tensor: int = self._plan.tensor(array.shape)
+        self._plan.input(tensor, len(self._inputs))
+        self._inputs.append(array)
+        return tensor
+
+    def _output(self, array: Array) -> int:
+        tensor: int = self._plan.tensor(array.shape)
+        self._plan.output(tensor, len(self._outputs))
+        self._outputs.append(array)
+        return tensor
+
+    def _copy(self, source: int, target: int) -> None:
+        self._plan.step("copy", {}, [source, target])
+        self._steps += 1
+
+    def _blocked(self, array: Array, needed: tuple[int, ...], written: bool, after: list[tuple[int, Array]]) -> int:
+        """A blocked tensor in the arena. Its memory has a second name that shows borders and lanes as plain elements."""
+        shape = array.shape
+        border = tuple(int(side) + int(self._rng.integers(3)) for side in needed)
+        tensor: int = self._plan.tensor(shape, True, border)
+        self._plan.arena(tensor, self._arena)
+        full = _full_shape(shape)
+        whole_shape = _whole_shape(full, border)
+        whole: int = self._plan.tensor(whole_shape, True)
+        self._plan.arena(whole, self._arena)
+        self._arena += (self._plan.bytes(tensor) + 63) // 64 * 64
+        if not written:
+            self._copy(self._input(array), tensor)
+            return tensor
+        self._copy(self._input(np.full(whole_shape, np.nan, np.float32)), whole)
+        raw = np.empty(whole_shape, array.dtype)
+        after += [(tensor, array), (whole, raw)]
+        self._raw.append((raw, full, border))
+        return tensor
+
+    @staticmethod
+    def _check_zeros(raw: Array, shape: Shape, border: tuple[int, ...]) -> None:
+        top, _, left, _ = border
+        rest = raw.view(np.int32).copy()
+        rest[:, : shape[1], ..., top : top + shape[-2], left : left + shape[-1]] = 0
+        if rest[:, shape[1] :].any():
+            raise Wrong("left other than zero in lanes beyond the channels")
+        if rest.any():
+            raise Wrong("wrote into the border")
+
+
+def _writes(op: str) -> tuple[int, ...]:
+    return {
+        "conv2d": (4,),
+        "max_pool2d": (1, 2),
+        "avg_pool2d": (1,),
+        "batch_norm": (5,),
+        "batch_norm_training": (5,),
+        "batch_norm_grad": (5,),
+        "unary": (1,),
+        "copy": (1,),
+        "sum_to": (1,),
+        "avg_pool2d_grad": (1,),
+    }.get(op, (2,))
+
+
+def _full_shape(shape: Shape) -> Shape:
+    """(N, C, H, W) or (N, C, D, H, W) as the core sees it."""
+    n, c, *sizes = shape if len(shape) > 1 else (1, *shape)
+    return (n, c, *[1] * (2 - len(sizes)), *sizes)
+
+
+def _whole_shape(shape: Shape, border: tuple[int, ...]) -> Shape:
+    """The shape in which lanes beyond C and borders are elements."""
+    n, c, *planes, h, w = shape
+    top, bottom, left, right = border
+    return (n, -(-c // 16) * 16, *planes, h + top + bottom, w + left + right)

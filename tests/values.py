@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Input values of a case, and what the reference makes of them."""
+
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from case import Case, Shape
+
+from cnnkern import reference
+
+Array = npt.NDArray[Any]
+Values = list[Array | None]
+
+# Operations whose kernels only add, multiply by powers of two, compare or move: whole numbers come out exactly.
+EXACT = {
+    *("conv2d", "conv2d_grad_input", "conv2d_grad_weight", "matmul"),
+    *("max_pool2d", "max_pool2d_grad", "adaptive_max_pool2d", "adaptive_max_pool2d_grad"),
+    *("relu", "leaky_relu", "clamp", "relu_grad", "leaky_relu_grad", "clamp_grad", "negative", "square", "square_grad", "scale"),
+    *("add", "subtract", "multiply", "sum_to", "concat", "slice", "pad"),
+}
+# Inputs that the operation updates.
+MUTATED = {"batch_norm_training": (3, 4), "sgd_step": (0, 2), "adam_step": (0, 2, 3)}
+
+
+def whole_numbers(rng: np.random.Generator, shape: Shape) -> Array:
+    """Small whole numbers other than 0, so that a result of 0 is rare and says something."""
+    values = rng.integers(1, 4, shape)
+    return (values * rng.choice((-1, 1), shape)).astype(np.float32)
+
+
+def real_numbers(rng: np.random.Generator, shape: Shape) -> Array:
+    return rng.standard_normal(shape, np.float32)
+
+
+def generator(case: Case, seed: int) -> np.random.Generator:
+    return np.random.default_rng([zlib.crc32(str(case).encode()), seed])
+
+
+def inputs(case: Case, seed: int, whole: bool) -> Values:
+    """Inputs of a case as float32 and int32 arrays; whole: small whole numbers."""
+    rng = generator(case, seed)
+    draw = whole_numbers if whole else real_numbers
+    values: Values = [None if shape is None else draw(rng, shape) for shape in case.shapes]
+    special = _SPECIAL.get(case.op)
+    if special is not None:
+        special(case, rng, values)
+    return values
+
+
+def _positive(case: Case, rng: np.random.Generator, values: Values) -> None:
+    values[-1] = (np.abs(_array(values[-1])) + np.float32(0.1)).astype(np.float32)
+
+
+def _away_from_zero(case: Case, rng: np.random.Generator, values: Values) -> None:
+    b = _array(values[1])
+    values[1] = (np.copysign(np.abs(b) + np.float32(0.1), b)).astype(np.float32)
+
+
+def _within_unit(case: Case, rng: np.random.Generator, values: Values) -> None:
+    values[-1] = rng.uniform(-0.99 if "tanh" in case.op else 0.01, 0.99, _array(values[-1]).shape).astype(np.float32)
+
+
+def _wide(case: Case, rng: np.random.Generator, values: Values) -> None:
+    values[0] = _array(values[0]) * np.float32(rng.choice((1, 4, 20)))
+
+
+def _probabilities(case: Case, rng: np.random.Generator, values: Values) -> None:
+    function = reference.softmax if case.op == "softmax_grad" else reference.log_softmax
+    values[1] = function(_array(values[1]), axis=case.attrs["axis"]).astype(np.float32)
+
+
+def _argmax(case: Case, rng: np.random.Generator, values: Values) -> None:
+    """The indices that the forward operation gives for some input."""
+    forward = {key: value for key, value in case.attrs.items() if key != "input_shape"}
+    shape = case.shapes[0]
+    assert shape is not None
+    x = rng.integers(-3, 4, case.attrs["input_shape"])
+    function = getattr(reference, case.op.removesuffix("_grad"))
+    values[1] = function(x, output_size=shape[2:], **forward)[1]
+
+
+def _statistics(case: Case, rng: np.random.Generator, values: Values) -> None:
+    """Channels with means and deviations of their own; positive variances."""
+    at = 1 if case.op == "batch_norm_grad" else 0
+    x = _array(values[at])
+    column = (1, x.shape[1], *[1] * (x.ndim - 2))
+    values[at] = (x * rng.uniform(0.5, 2, column) + rng.normal(0, 3, column)).astype(np.float32)
+    x = _array(values[at])
+    if case.op == "batch_norm":
+        values[2] = rng.uniform(0.2, 3, x.shape[1]).astype(np.float32)
+    elif case.op == "batch_norm_training" and values[4] is not None:
+        values[4] = rng.uniform(0.2, 3, x.shape[1]).astype(np.float32)
+    elif case.op == "batch_norm_grad" and x.size:
+        axes = (0, *range(2, x.ndim))
+        values[2] = x.mean(axes, np.float64).astype(np.float32)
+        values[3] = (1 / np.sqrt(x.var(axes, np.float64) + 1e-3)).astype(np.float32)
+
+
+def _targets(case: Case, rng: np.random.Generator, values: Values) -> None:
+    at = 1 if case.op == "cross_entropy" else 2
+    logits, weight = _array(values[at - 1]), values[at + 1]
+    values[at - 1] = logits * np.float32(3)
+    target = rng.integers(0, logits.shape[1], _array(values[at]).shape).astype(np.int32)
+    target[rng.random(target.shape) < 0.1] = case.attrs["ignore_index"]
+    if target.size and logits.shape[1] > 1:
+        target.flat[0] = logits.shape[1] - 1  # the mean over no position at all is a case of its own
+    values[at] = target
+    if weight is not None:
+        values[at + 1] = rng.uniform(0.1, 2, weight.shape).astype(np.float32)
+
+
+def _seed_and_step(case: Case, rng: np.random.Generator, values: Values) -> None:
+    values[1] = rng.integers(-(2**31), 2**31, (1, 2)).astype(np.int32)
+
+
+def _hyper(case: Case, rng: np.random.Generator, values: Values) -> None:
+    hyper = np.zeros(8, np.float32)
+    if case.op == "sgd_step":
+        hyper[:2] = 0.1, rng.integers(2)
+    else:
+        step = rng.integers(1, 100)
+        hyper[:3] = 0.01, 1 - case.attrs["beta1"] ** step, 1 - case.attrs["beta2"] ** step
+        values[3] = np.square(_array(values[3]))
+    values[-1] = hyper
+
+
+_SPECIAL = {
+    "log": _positive,
+    "sqrt": _positive,
+    "log_grad": _positive,
+    "sqrt_grad": _positive,
+    "divide": _away_from_zero,
+    "sigmoid_grad": _within_unit,
+    "tanh_grad": _within_unit,
+    "sigmoid": _wide,
+    "tanh": _wide,
+    "exp": _wide,
+    "softmax": _wide,
+    "log_softmax": _wide,
+    "softmax_grad": _probabilities,
+    "log_softmax_grad": _probabilities,
+    "max_pool2d_grad": _argmax,
+    "adaptive_max_pool2d_grad": _argmax,
+    "batch_norm": _statistics,
+    "batch_norm_training": _statistics,
+    "batch_norm_grad": _statistics,
+    "cross_entropy": _targets,
+    "cross_entropy_grad": _targets,
+    "dropout": _seed_and_step,
+    "sgd_step": _hyper,
+    "adam_step": _hyper,
+}
+
+
+def _array(value: Array | None) -> Array:
+    assert value is not None
+    return value
+
+
+def expected(case: Case, values: Sequence[Array | None], whole: bool) -> list[Array]:
+    """Outputs, then updated inputs, of the reference: computed in int64 from whole numbers, else in float64."""
+    wide = [_widened(value, whole) for value in values]
+    result = getattr(reference, case.op)(*wide, **case.attrs)
+    outputs = [] if result is None else list(result) if isinstance(result, tuple) else [result]
+    return outputs + [value for i in MUTATED.get(case.op, ()) if (value := wide[i]) is not None]
+
+
+def _widened(value: Array | None, whole: bool) -> Array | None:
+    if value is None or value.dtype == np.int32:
+        return value
+    return value.astype(np.int64 if whole else np.float64)
