@@ -145,7 +145,8 @@ def _pool(draw: Draw, op: str) -> Case:
         kernel = draw.pair(lambda: draw.among(1, 2, 2, 3, 3, 4, 5, 7))
         stride = kernel if draw.chance(0.3) else draw.pair(lambda: draw.between(1, 4))
         dilation = (1, 1) if average or draw.chance(0.75) else draw.pair(lambda: draw.between(1, 3))
-        pads = tuple(draw.among(0, draw.between(0, size // 2)) for size in kernel)
+        reach = [(dilation[i] * (kernel[i] - 1) + 1) // 2 for i in (0, 1)]
+        pads = tuple(draw.among(0, draw.between(0, most)) for most in reach)
         padding = tuple((p, p) for p in pads)
         ceil_mode = draw.chance(0.25)
         output = tuple(pool_output(x[2 + i], kernel[i], stride[i], padding[i], dilation[i], ceil_mode) for i in (0, 1))
@@ -194,7 +195,7 @@ def _batch_norm(draw: Draw, op: str) -> Case:
 
 _UNARY_ATTRS: dict[str, Callable[[Draw], dict[str, Any]]] = {
     "leaky_relu": lambda draw: {"slope": draw.among(0.25, 0.125, 0.0)},
-    "clamp": lambda draw: {"low": draw.among(-2.0, 0.0), "high": draw.among(1.0, 2.0)},
+    "clamp": lambda draw: {"low": draw.among(-3.0, -2.0), "high": draw.among(1.0, 2.0)},
     "scale": lambda draw: {"alpha": draw.among(2.0, -0.5, 1.0), "beta": draw.among(0.0, 3.0)},
 }
 
@@ -264,7 +265,7 @@ def _cross_entropy(draw: Draw, op: str) -> Case:
 
 
 def _dropout(draw: Draw, op: str) -> Case:
-    return make(op, (draw.shape(0, 4), (1, 2)), p=draw.among(0.0, 0.1, 0.5, 0.5, 0.9, 1.0), node=draw.between(0, 40))
+    return make(op, (draw.shape(0, 4), (1, 2)), p=draw.among(0.0, 0.1, 0.3, 0.5, 0.5, 0.75, 0.9), node=draw.between(0, 40))
 
 
 def _sgd(draw: Draw, op: str) -> Case:

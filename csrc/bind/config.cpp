@@ -54,6 +54,8 @@ void bind_config(py::module_& m) {
   m.def("num_threads", &num_threads, "Threads that a call uses at most.");
   m.def("get_num_threads", &num_threads, "Threads that a call uses at most.");
   m.def("set_num_threads", &set_num_threads, py::arg("count"), "0 goes back to the rule of the environment.");
+  m.def("set_worth_a_thread", &set_worth_a_thread, py::arg("ns"),
+        "Predicted nanoseconds that are worth one thread more: 0 divides everything (for tests), -1 is the default.");
   m.def("thread_rule", &thread_rule, "Which rule decided on the number of threads.");
   m.def("kernels", &kernels, "(operation kind, algorithm, instruction set) of every kernel in the library.");
 }

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <new>
@@ -14,6 +15,8 @@ namespace cnnkern {
 namespace {
 
 constexpr int64_t kHugePage = 2 << 20;
+constexpr double kWorthAThread = 10000;  // waking the pool costs about 5 microseconds when it sleeps
+std::atomic<double> g_worth_a_thread{kWorthAThread};
 
 // Zeros around the interior of the channel blocks [first, last) of all images.
 void zero_border(const Tensor& t, float* origin, int64_t first, int64_t last) {
@@ -154,10 +157,11 @@ void execute(const Step* steps, int count, const Workspace& workspace, int threa
 }
 
 int useful_threads(double predicted_ns) {
-  // Waking the pool costs about 5 microseconds when it sleeps.
-  constexpr double kWorthAThread = 10000;
-  const int wanted = static_cast<int>(predicted_ns * 2 / kWorthAThread);
-  return std::max(1, std::min(num_threads(), wanted));
+  const double worth = g_worth_a_thread.load(std::memory_order_relaxed);
+  const double wanted = worth > 0 ? predicted_ns * 2 / worth : kMaxThreads;
+  return std::max(1, static_cast<int>(std::min<double>(num_threads(), wanted)));
 }
+
+void set_worth_a_thread(double ns) { g_worth_a_thread.store(ns < 0 ? kWorthAThread : ns, std::memory_order_relaxed); }
 
 }  // namespace cnnkern

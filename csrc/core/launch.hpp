@@ -72,5 +72,7 @@ void execute(const Step* steps, int count, const Workspace& workspace, int threa
 
 // Threads that are worth waking for so much predicted time of all nominal threads.
 int useful_threads(double predicted_ns);
+// For tests: 0 divides the smallest work among all threads; a negative number goes back to what is sensible.
+void set_worth_a_thread(double ns);
 
 }  // namespace cnnkern
