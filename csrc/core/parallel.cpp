@@ -10,6 +10,7 @@
 #include <fstream>
 #include <mutex>
 #include <set>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -113,9 +114,13 @@ class Pool {
   bool run(int threads, const Job& job) {
     std::unique_lock<std::mutex> lock(busy_, std::try_to_lock);
     if (!lock.owns_lock()) return false;
-    while (static_cast<int>(workers_.size()) < threads - 1) {
-      const int id = static_cast<int>(workers_.size()) + 1;
-      workers_.emplace_back([this, id, seen = ticket_.load()] { work(id, seen); });
+    try {
+      while (static_cast<int>(workers_.size()) < threads - 1) {
+        const int id = static_cast<int>(workers_.size()) + 1;
+        workers_.emplace_back([this, id, seen = ticket_.load()] { work(id, seen); });
+      }
+    } catch (const std::system_error&) {  // the system gives no more threads: the caller computes alone
+      return false;
     }
     job_ = job;
     running_.store(threads - 1, std::memory_order_relaxed);

@@ -189,8 +189,9 @@ void Plan::run(void* const* inputs, void* const* outputs, int threads, double* n
   threads = std::min(threads, useful_threads(predicted_ns_));
   const int64_t bytes = memory_bytes(threads);
   Buffer memory;
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
+  // Only tried: a lock that another thread held at the moment of a fork stays locked in the child, which then merely
+  // allocates. The same below.
+  if (std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock); lock.owns_lock()) {
     for (auto it = arenas_.begin(); it != arenas_.end(); ++it)
       if (it->bytes() >= bytes) {
         memory = std::move(*it);
@@ -224,8 +225,8 @@ void Plan::run(void* const* inputs, void* const* outputs, int threads, double* n
   }
   execute(steps.data(), static_cast<int>(steps.size()), workspace, threads, nanoseconds);
 
-  std::lock_guard<std::mutex> lock(mutex_);
-  if (arenas_.size() < kMostArenas) arenas_.push_back(std::move(memory));
+  std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
+  if (lock.owns_lock() && arenas_.size() < kMostArenas) arenas_.push_back(std::move(memory));
 }
 
 }  // namespace cnnkern

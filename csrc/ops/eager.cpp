@@ -84,24 +84,26 @@ class Forms {
   const std::string& algorithm_;
 };
 
-// Keeps a few buffers from call to call: fresh pages cost more than many kernels. Bounded in number and size.
+// Keeps a few buffers from call to call: fresh pages cost more than many kernels. Bounded in number and size. The lock is
+// only tried: one that another thread held at the moment of a fork stays locked in the child, which then merely allocates.
 class BufferList {
  public:
   Buffer take(int64_t bytes) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    for (auto it = free_.begin(); it != free_.end(); ++it)
-      if (it->bytes() >= bytes) {
-        Buffer found = std::move(*it);
-        free_.erase(it);
-        return found;
-      }
+    if (std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock); lock.owns_lock())
+      for (auto it = free_.begin(); it != free_.end(); ++it)
+        if (it->bytes() >= bytes) {
+          Buffer found = std::move(*it);
+          free_.erase(it);
+          return found;
+        }
     return Buffer(bytes);
   }
   void give(Buffer buffer) {
     constexpr int64_t kLargestKept = int64_t{256} << 20;
     constexpr size_t kMostKept = 4;
     if (buffer.bytes() > kLargestKept) return;
-    std::lock_guard<std::mutex> lock(mutex_);
+    std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
+    if (!lock.owns_lock()) return;
     if (free_.size() == kMostKept) free_.erase(free_.begin());
     free_.push_back(std::move(buffer));
   }
