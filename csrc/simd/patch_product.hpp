@@ -38,6 +38,17 @@ struct PatchProduct {
   }
 };
 
+// Where one tap meets every pixel once (1x1 kernels of stride 1), an image is a single row: the longest runs there are.
+CNNKERN_INLINE void flatten(PatchProduct& p) {
+  const PatchAxis &h = p.map.h, &w = p.map.w;
+  const bool every = h.taps == 1 && w.taps == 1 && h.step == 1 && w.step == 1 && h.first == 0 && w.first == 0;
+  if (!every || h.size != h.count || w.size != w.count || p.map.sh != w.size || !p.contiguous()) return;
+  const int64_t pixels = p.map.pixels();
+  p.map.h = {1, 1, 1, 1, 0, 1};
+  p.map.w = {pixels, pixels, 1, 1, 0, 1};
+  p.map.sh = p.to.sh = p.residual_from.sh = pixels;
+}
+
 // Bytes of a panel of packed columns; behind the last one pack_patches() needs a vector more.
 CNNKERN_INLINE int64_t column_panel_floats(int64_t depth) { return depth * kTileCols; }
 

@@ -10,25 +10,6 @@
 namespace CNNKERN_NAMESPACE {
 namespace {
 
-// One image row where a 1x1 convolution meets every pixel once: runs of pixels are then as long as the image.
-bool flat(const Conv& c) {
-  return c.w.h == 1 && c.w.w == 1 && c.stride[1] == 1 && c.stride[2] == 1 && c.padding[1] == 0 && c.padding[2] == 0 &&
-         c.x.h == c.y.h && c.x.w == c.y.w && c.x.sh == c.x.w && c.y.sh == c.y.w &&
-         (!c.residual.present || c.residual.sh == c.residual.w);
-}
-
-PatchMap patch_map(const Conv& c) {
-  if (flat(c)) {
-    const int64_t pixels = c.x.h * c.x.w;
-    return {{1, 1, 1, 1, 0, 1}, {pixels, pixels, 1, 1, 0, 1}, c.x.sn, c.x.sc, pixels};
-  }
-  return {{c.x.h, c.y.h, c.stride[1], c.w.h, -c.padding[1], c.dilation[1]},
-          {c.x.w, c.y.w, c.stride[2], c.w.w, -c.padding[2], c.dilation[2]},
-          c.x.sn,
-          c.x.sc,
-          c.x.sh};
-}
-
 int64_t rows_of(const Conv& c) { return c.w.n / c.groups; }
 int64_t depth_of(const Conv& c) { return c.w.c * c.w.h * c.w.w; }
 int64_t columns_of(const Conv& c) { return c.y.n * c.y.h * c.y.w; }
@@ -69,13 +50,18 @@ void run(const Prepared& prepared, int, int64_t first, int64_t last, const Conte
   const PatchSplit split = split_of(c);
   const float* residual = static_cast<const float*>(context.args[Conv::kResidual]);
   PatchProduct p{};
-  p.map = patch_map(c);
+  p.map = {{c.x.h, c.y.h, c.stride[1], c.w.h, -c.padding[1], c.dilation[1]},
+           {c.x.w, c.y.w, c.stride[2], c.w.w, -c.padding[2], c.dilation[2]},
+           c.x.sn,
+           c.x.sc,
+           c.x.sh};
   p.m = rows_of(c);
   p.depth = depth_of(c);
   p.columns = columns_of(c);
-  const bool one_row = p.map.h.count == 1;
-  p.to = {c.y.sn, c.y.sc, one_row ? p.map.w.count : c.y.sh, 1};
-  p.residual_from = {c.residual.sn, c.residual.sc, one_row ? p.map.w.count : c.residual.sh, 1};
+  p.to = {c.y.sn, c.y.sc, c.y.sh, 1};
+  p.residual = residual;
+  p.residual_from = {c.residual.sn, c.residual.sc, c.residual.sh, 1};
+  flatten(p);
   p.epilogue = &c.epilogue;
   for (int64_t unit = first; unit < last;) {
     const int64_t group = unit / split.units, begin = unit % split.units;

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// conv2d_grad_input by im2col: dx(c, i) = sum over (o, tap) of w(o, c, tap) dy(o, (i + padding - tap * dilation) /
+// stride), over the taps where the division has no remainder and meets a pixel.
+//
+// Gathers, never scatters, so nothing is added twice or in another order. Input pixels whose position has the same
+// remainder by the stride form a phase: they meet the same taps, and their outputs lie side by side, so that each phase
+// is a convolution of stride 1 over dy with fewer taps (the 3x3 kernel of stride 2 falls into 1, 2, 2 and 4). Plain
+// layout; panels of 32 (AVX-512) pixels of a phase by 14 input channels, as in conv2d. Serves every 2-D shape.
+#include "simd/patch_product.hpp"
+
+namespace CNNKERN_NAMESPACE {
+namespace {
+
+// One remainder along one axis. Its taps are first_tap, first_tap + tap_step, ...; `before` counts those of the
+// remainders before this one.
+struct AxisPhase {
+  PatchAxis patch;
+  int64_t first_tap, tap_step, before;
+};
+
+int64_t phases_along(const Conv& c, int axis) { return least(c.stride[axis], axis == 1 ? c.x.h : c.x.w); }
+
+int64_t greatest_divisor(int64_t a, int64_t b) {
+  while (b != 0) {
+    const int64_t rest = a % b;
+    a = b, b = rest;
+  }
+  return a;
+}
+
+AxisPhase axis_phase(const Conv& c, int axis, int64_t remainder) {
+  const int64_t taps = axis == 1 ? c.w.h : c.w.w, stride = c.stride[axis], dilation = c.dilation[axis];
+  const int64_t size = axis == 1 ? c.x.h : c.x.w, position = remainder + c.padding[axis];
+  const int64_t divisor = greatest_divisor(stride, dilation);
+  AxisPhase phase{};
+  phase.patch = {axis == 1 ? c.y.h : c.y.w, (size - remainder + stride - 1) / stride, 1, 0, 0, -dilation / divisor};
+  phase.tap_step = stride / divisor;
+  for (int64_t tap = 0; tap < least(taps, phase.tap_step); ++tap) {
+    if ((position - tap * dilation) % stride != 0) continue;
+    phase.first_tap = tap;
+    phase.patch.first = (position - tap * dilation) / stride;
+    phase.patch.taps = (taps - tap + phase.tap_step - 1) / phase.tap_step;
+    break;
+  }
+  return phase;
+}
+
+// The phases of rows, then those of columns.
+void fill_table(const Conv& c, AxisPhase* table) {
+  for (int axis = 1; axis <= 2; ++axis) {
+    int64_t before = 0;
+    for (int64_t i = 0; i < phases_along(c, axis); ++i) {
+      *table = axis_phase(c, axis, i);
+      table->before = before;
+      before += table->patch.taps;
+      ++table;
+    }
+  }
+}
+
+struct Phase {
+  AxisPhase h, w;
+  int64_t row, column;  // of its first pixel
+  int64_t taps() const { return h.patch.taps * w.patch.taps; }
+};
+
+int64_t phase_count(const Conv& c) { return phases_along(c, 1) * phases_along(c, 2); }
+int64_t rows_of(const Conv& c) { return c.w.c; }                // input channels of a group
+int64_t outputs_of(const Conv& c) { return c.w.n / c.groups; }  // output channels of a group
+
+Phase phase_at(const Conv& c, const AxisPhase* table, int64_t index) {
+  const int64_t along = phases_along(c, 2), row = index / along, column = index % along;
+  return {table[row], table[phases_along(c, 1) + column], row, column};
+}
+
+// Where the packed weights of a phase begin: behind those of the phases before it.
+int64_t packed_start(const Conv& c, const AxisPhase* table, const Phase& phase) {
+  const AxisPhase& last = table[phases_along(c, 1) + phases_along(c, 2) - 1];
+  const int64_t along_w = last.before + last.patch.taps;  // taps of all phases of columns
+  return (phase.h.before * along_w + phase.h.patch.taps * phase.w.before) * c.w.n * c.w.c;
+}
+
+// The largest phase decides how the work of all of them divides.
+PatchSplit split_of(const Conv& c) {
+  const int64_t pixels = ((c.x.h + c.stride[1] - 1) / c.stride[1]) * ((c.x.w + c.stride[2] - 1) / c.stride[2]);
+  int64_t taps = 1;
+  for (int axis = 1; axis <= 2; ++axis) {
+    const int64_t along = axis == 1 ? c.w.h : c.w.w;
+    const int64_t step = c.stride[axis] / greatest_divisor(c.stride[axis], c.dilation[axis]);
+    taps *= (along + step - 1) / step;
+  }
+  return patch_split(rows_of(c), outputs_of(c) * taps, c.x.n * pixels);
+}
+
+int candidates(const Op& op, const Machine& machine, Variant* out) {
+  const Conv& c = op.conv;
+  if (!is_plain(c.x) || !is_plain(c.y) || c.x.d != 1 || c.y.d != 1 || c.w.d != 1) return 0;
+  const int64_t phases = phase_count(c), taps = (c.w.h * c.w.w + phases - 1) / phases;
+  out[0] = Variant{};
+  out[0].ns = patch_product_ns(machine, rows_of(c), outputs_of(c) * taps, c.x.n * c.x.h * c.x.w, c.groups);
+  return 1;
+}
+
+void prepare(const Op& op, const Variant&, Work* work, void* table) {
+  const Conv& c = op.conv;
+  const PatchSplit split = split_of(c);
+  *work = Work{};
+  work->phases = 1;
+  work->units[0] = c.groups * split.units * phase_count(c);
+  work->scratch_bytes = split.scratch_bytes;
+  work->packed_bytes = c.w.n * c.w.c * c.w.h * c.w.w * 4;
+  work->pack_units = c.groups * panels_of(rows_of(c)).count;
+  work->table_bytes = (phases_along(c, 1) + phases_along(c, 2)) * static_cast<int64_t>(sizeof(AxisPhase));
+  if (table) fill_table(c, static_cast<AxisPhase*>(table));
+}
+
+// A unit is a panel of input channels, in all phases: [phase][group][panel][output channel, tap][input channel].
+void pack(const Prepared& prepared, int64_t first, int64_t last, const float* weight, void* packed) {
+  const Conv& c = prepared.op.conv;
+  const AxisPhase* table = static_cast<const AxisPhase*>(prepared.table);
+  const Panels panels = panels_of(rows_of(c));
+  const int64_t area = c.w.h * c.w.w;
+  for (int64_t unit = first; unit < last; ++unit) {
+    const int64_t group = unit / panels.count, row = panels.start(unit % panels.count);
+    const int height = panels.rows(unit % panels.count);
+    const float* from = weight + group * outputs_of(c) * c.w.c * area + row * area;
+    for (int64_t index = 0; index < phase_count(c); ++index) {
+      const Phase phase = phase_at(c, table, index);
+      float* to = static_cast<float*>(packed) + packed_start(c, table, phase) +
+                  (group * rows_of(c) + row) * outputs_of(c) * phase.taps();
+      for (int64_t o = 0; o < outputs_of(c); ++o)
+        for (int64_t i = 0; i < phase.h.patch.taps; ++i)
+          for (int64_t j = 0; j < phase.w.patch.taps; ++j) {
+            const int64_t tap =
+                (phase.h.first_tap + i * phase.h.tap_step) * c.w.w + phase.w.first_tap + j * phase.w.tap_step;
+            for (int r = 0; r < height; ++r) *to++ = from[(o * c.w.c + r) * area + tap];
+          }
+    }
+  }
+}
+
+// Units [begin, end) of one group in one phase.
+void run_phase(const Prepared& prepared, const PatchSplit& split, int64_t index, int64_t group, int64_t begin,
+               int64_t end, const Context& context) {
+  const Conv& c = prepared.op.conv;
+  const AxisPhase* table = static_cast<const AxisPhase*>(prepared.table);
+  const Phase phase = phase_at(c, table, index);
+  static constexpr Epilogue kNothing{};
+  PatchProduct p{};
+  p.map = {phase.h.patch, phase.w.patch, c.y.sn, c.y.sc, c.y.sh};
+  p.m = rows_of(c);
+  p.depth = outputs_of(c) * phase.taps();
+  p.columns = c.x.n * p.map.pixels();
+  p.weight = static_cast<const float*>(context.packed) + packed_start(c, table, phase) + group * p.m * p.depth;
+  p.x = static_cast<const float*>(context.args[Conv::kGiDy]) + group * outputs_of(c) * c.y.sc;
+  p.y = static_cast<float*>(context.args[Conv::kGiDx]) + group * p.m * c.x.sc + phase.row * c.x.sh + phase.column;
+  p.to = {c.x.sn, c.x.sc, c.stride[1] * c.x.sh, c.stride[2]};
+  p.epilogue = &kNothing;
+  flatten(p);
+  // Smaller phases than the largest have fewer panels of columns.
+  if (!split.by_weights) end = least(end, p.column_panels());
+  if (begin < end) multiply_units(p, split, begin, end, static_cast<float*>(context.scratch));
+}
+
+// Phases are innermost, since they cost differently: any range of units has its share of each. A range is run phase by
+// phase.
+void run(const Prepared& prepared, int, int64_t first, int64_t last, const Context& context) {
+  const Conv& c = prepared.op.conv;
+  const PatchSplit split = split_of(c);
+  const int64_t phases = phase_count(c);
+  for (int64_t index = 0; index < phases; ++index) {
+    const int64_t panel_end = (last - index + phases - 1) / phases;
+    for (int64_t panel = (first - index + phases - 1) / phases; panel < panel_end;) {
+      const int64_t group = panel / split.units, begin = panel % split.units;
+      const int64_t end = least(split.units, begin + panel_end - panel);
+      run_phase(prepared, split, index, group, begin, end, context);
+      panel += end - begin;
+    }
+  }
+}
+
+}  // namespace
+
+extern const Kernel conv2d_grad_input_im2col;
+const Kernel conv2d_grad_input_im2col = {"im2col", OpKind::kConv2dGradInput, candidates, prepare, pack, run};
+
+}  // namespace CNNKERN_NAMESPACE
