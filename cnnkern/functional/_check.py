@@ -16,7 +16,8 @@ from cnnkern.graph import Shape, Symbol, product
 FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
 LARGEST = 2**31 - 1  # of a single size or attribute: the kernels' indices are int32
-_MOST_ELEMENTS = 2**56  # of an array: byte offsets stay far inside int64
+LARGEST_STEP = 2**24  # of a stride, padding, dilation or window
+_MOST_ELEMENTS = 2**40  # of an array, 4 TiB in float32: offsets in bytes stay far inside int64
 
 
 def _not_an_array(function: str, name: str, value: Any) -> TypeError:
@@ -81,12 +82,12 @@ def integer(function: str, name: str, value: Any, low: int = -LARGEST, high: int
     except TypeError:
         raise TypeError(f"{function}: {name} must be an integer, found {_shown(value)}") from None
     if not low <= number <= high:
-        raise ValueError(f"{function}: {name} must be {_range(low, high)}, found {number}")
+        raise ValueError(f"{function}: {name} must be {_range(low, high, number)}, found {number}")
     return number
 
 
-def _range(low: int, high: int) -> str:
-    if high == LARGEST:
+def _range(low: int, high: int, value: int) -> str:
+    if high == LARGEST or (high == LARGEST_STEP and value < low):
         return "positive" if low == 1 else f"at least {low}" if low > -LARGEST else f"at least -{LARGEST}"
     return f"in {low} .. {high}"
 
@@ -96,18 +97,18 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{type(value).__name__}"
 
 
-def pair(function: str, name: str, value: Any, low: int) -> tuple[int, int]:
+def pair(function: str, name: str, value: Any, low: int, high: int = LARGEST_STEP) -> tuple[int, int]:
     """(h, w) of an integer or of two; a single-element sequence counts for both, as in PyTorch."""
     if value.__class__ is int:
-        number = integer(function, name, value, low)
+        number = integer(function, name, value, low, high)
         return number, number
     if isinstance(value, (tuple, list)):
         if len(value) == 1:
             value = (value[0], value[0])
         if len(value) != 2:
             raise ValueError(f"{function}: {name} must be one integer or two (height, width), found {_shown(value)}")
-        return integer(function, name, value[0], low), integer(function, name, value[1], low)
-    number = integer(function, name, value, low)
+        return integer(function, name, value[0], low, high), integer(function, name, value[1], low, high)
+    number = integer(function, name, value, low, high)
     return number, number
 
 

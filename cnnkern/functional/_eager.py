@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -73,7 +75,8 @@ def _by_reference(op: OpDef, inputs: Sequence[Any], attrs: Attrs, out: Array | N
     specs = op.infer(inputs, attrs)
     if op.macs is not None:
         _warn_if_slow(op.name, op.macs(Node(op, tuple(inputs), attrs, specs)))
-    result = getattr(reference, op.name)(*inputs, **attrs)
+    arrays = [value if index in op.mutates else plain(value) for index, value in enumerate(inputs)]
+    result = getattr(reference, op.name)(*arrays, **attrs)
     results = result if isinstance(result, tuple) else () if result is None else (result,)
     outputs = tuple(
         np.asarray(value).astype(spec.dtype, copy=False).reshape(spec.shape)
@@ -82,11 +85,20 @@ def _by_reference(op: OpDef, inputs: Sequence[Any], attrs: Attrs, out: Array | N
     return outputs if out is None else _delivered(outputs, out)
 
 
+def _depth_of_caller() -> int:
+    """stacklevel of the first frame outside this package, for a warning given by the calling function."""
+    package = os.path.dirname(os.path.dirname(__file__)) + os.sep
+    depth, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
+        depth, frame = depth + 1, frame.f_back
+    return depth
+
+
 def _warn_if_slow(name: str, macs: int) -> None:
     global _warned
     if macs >= _WARN_FROM and not _warned:
         _warned = True
         warnings.warn(
             f"{name}: float64 arrays are computed by the slow reference; use .astype(np.float32) for the fast kernels",
-            stacklevel=5,
+            stacklevel=_depth_of_caller(),
         )

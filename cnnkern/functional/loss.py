@@ -83,12 +83,12 @@ def _checked_target(function: str, input: Any, target: Any, weight: Any, ignore_
     classes = shape[0] if len(shape) == 1 else shape[1]
     if classes == 0:
         raise ValueError(f"{function}: input has no classes, found shape {shape}")
-    if getattr(target, "dtype", None) in (check.FLOAT32, check.FLOAT64):
+    if isinstance(target, (np.ndarray, Symbol)) and target.dtype.kind == "f":
         raise TypeError(
             f"{function}: target must hold class indices, found {target.dtype} (probabilities are not supported)"
         )
     check.vector(function, "weight", weight, classes)
-    if not isinstance(target, (np.ndarray, Symbol)) and isinstance(target, np.integer):
+    if isinstance(target, np.integer):
         target = np.asarray(target)
     indices = check.integers(function, "target", target, 0, classes - 1, ignore_index)
     expected = () if len(shape) == 1 else (shape[0], *shape[2:])

@@ -178,7 +178,7 @@ def _average(
 def _adaptive_size(function: str, output_size: Any, x: Shape) -> tuple[int, int]:
     if isinstance(output_size, (tuple, list)) and len(output_size) == 2:  # None keeps the input's size, as in PyTorch
         output_size = tuple(x[2 + i] if size is None else size for i, size in enumerate(output_size))
-    size = check.pair(function, "output_size", output_size, 1)
+    size = check.pair(function, "output_size", output_size, 1, check.LARGEST)
     check.elements(function, "the result", (*x[:2], *size))
     return size
 
