@@ -38,7 +38,7 @@ CNNKERN_INLINE float forward_ns(const Sweep& s, const Conv& c, const Machine& ma
   // Weights that do not fit L2 bring all pixels in once more per chunk.
   const int64_t chunks = (s.panels + s.chunk - 1) / s.chunk;
   if (x > static_cast<double>(machine.l2_bytes)) x *= static_cast<double>(chunks);
-  const double bytes = x + map_bytes(c.y) + map_bytes(c.residual) + 4.0 * static_cast<double>(packed_floats(s));
+  const double bytes = x + map_bytes(c.y) + map_bytes(c.residual) + 4.0 * static_cast<double>(s.packed_size);
   return static_cast<float>(sweep_ns(s, machine) + 0.5 * bytes / machine.memory_bytes_per_ns + 1000);
 }
 
@@ -46,7 +46,7 @@ CNNKERN_INLINE void forward_work(const Sweep& s, Work* work) {
   *work = {};
   work->phases = 1;
   work->units[0] = s.units;
-  work->packed_bytes = packed_floats(s) * static_cast<int64_t>(sizeof(float));
+  work->packed_bytes = s.packed_size * static_cast<int64_t>(sizeof(float));
   work->pack_units = s.groups * s.blocks;
   work->table_bytes = static_cast<int64_t>(sizeof(Sweep)) + s.steps * static_cast<int64_t>(sizeof(int32_t));
 }

@@ -23,7 +23,7 @@ struct Sweep {
   int64_t blocks, panels, steps;    // per conv group
   int64_t chunk, parts;             // panels walked together; parts of the output channels that are units of their own
   int64_t units;
-  int64_t packed;                   // floats before this sweep's weights
+  int64_t packed, packed_size;      // floats before this sweep's weights, and of them
   int64_t offsets;                  // entries before this sweep's offsets
 };
 
@@ -47,7 +47,6 @@ constexpr int64_t kFewTiles = 32;
 
 CNNKERN_INLINE int64_t quarters_of(int64_t channels) { return (channels + kStepChannels - 1) / kStepChannels; }
 CNNKERN_INLINE int64_t panel_floats(const Sweep& s, int64_t blocks) { return s.steps * kStepChannels * blocks * kBlock; }
-CNNKERN_INLINE int64_t packed_floats(const Sweep& s) { return s.groups * panel_floats(s, s.blocks); }
 
 // Fills what follows from the grid, the channels and the taps.
 CNNKERN_INLINE void complete_sweep(Sweep& s) {
@@ -60,6 +59,7 @@ CNNKERN_INLINE void complete_sweep(Sweep& s) {
   s.chunk = least(most(fit, 1), s.panels);
   s.parts = least(s.panels, (kFewTiles + s.tiles - 1) / s.tiles);
   s.units = s.groups * s.parts * s.tiles;
+  s.packed_size = s.groups * panel_floats(s, s.blocks);
 }
 
 // offsets[step] for taps in the order of tap_offset(0), tap_offset(1), ...: channel block, tap, quarter of the block.

@@ -42,24 +42,25 @@ struct DepthwiseTable<std::integer_sequence<int, kIndex...>> {
 CNNKERN_INLINE void complete_depthwise(Sweep& s, int64_t channels) {
   s.groups = blocks_of(channels);
   s.lanes = channels;
+  s.blocks = 1;
   s.row_tiles = tiles_of(s.w);
   s.tiles = s.n * s.d * s.h * s.row_tiles;
   s.steps = s.taps;
   s.units = s.groups * s.tiles;
+  s.packed_size = s.groups * s.taps * kBlock;
   for (SweepMap* m : {&s.x, &s.y, &s.residual}) m->group = m->block;
 }
 
-// [block][tap][16]; tap_index(i): where tap i stands in the weights.
+// Packs one block: [tap][16]. tap_index(i): where tap i stands among the kernel's `all_taps`.
 template <class TapIndex>
-CNNKERN_INLINE void pack_depthwise(const Sweep& s, int64_t first, int64_t last, TapIndex&& tap_index, int64_t all_taps,
-                                   const float* weight, float* packed) {
-  for (int64_t block = first; block < last; ++block)
-    for (int64_t tap = 0; tap < s.taps; ++tap)
-      for (int64_t lane = 0; lane < kBlock; ++lane) {
-        const int64_t channel = block * kBlock + lane;
-        packed[s.packed + (block * s.taps + tap) * kBlock + lane] =
-            channel < s.lanes ? weight[channel * all_taps + tap_index(tap)] : 0.0f;
-      }
+CNNKERN_INLINE void pack_depthwise(const Sweep& s, int64_t block, TapIndex&& tap_index, int64_t all_taps, const float* weight,
+                                   float* packed) {
+  packed += s.packed + block * s.taps * kBlock;
+  for (int64_t tap = 0; tap < s.taps; ++tap)
+    for (int64_t lane = 0; lane < kBlock; ++lane) {
+      const int64_t channel = block * kBlock + lane;
+      packed[tap * kBlock + lane] = channel < s.lanes ? weight[channel * all_taps + tap_index(tap)] : 0.0f;
+    }
 }
 
 CNNKERN_INLINE void run_depthwise(const Sweep& s, const int32_t* offsets, const Epilogue& epilogue, const SweepPointers& p,

@@ -39,7 +39,7 @@ void prepare(const Op& op, const Variant&, Work* work, void* table) {
   *work = {};
   work->phases = 1;
   work->units[0] = s.units;
-  work->packed_bytes = s.groups * s.taps * kBlock * static_cast<int64_t>(sizeof(float));
+  work->packed_bytes = s.packed_size * static_cast<int64_t>(sizeof(float));
   work->pack_units = s.groups;
   work->table_bytes = static_cast<int64_t>(sizeof(Sweep)) + s.taps * static_cast<int64_t>(sizeof(int32_t));
   if (!table) return;
@@ -50,7 +50,8 @@ void prepare(const Op& op, const Variant&, Work* work, void* table) {
 
 void pack(const Prepared& prepared, int64_t first, int64_t last, const float* weight, void* packed) {
   const Sweep& s = *static_cast<const Sweep*>(prepared.table);
-  pack_depthwise(s, first, last, [](int64_t tap) { return tap; }, s.taps, weight, static_cast<float*>(packed));
+  for (int64_t block = first; block < last; ++block)
+    pack_depthwise(s, block, [](int64_t tap) { return tap; }, s.taps, weight, static_cast<float*>(packed));
 }
 
 void run(const Prepared& prepared, int, int64_t first, int64_t last, const Context& context) {

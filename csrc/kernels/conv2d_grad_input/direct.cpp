@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// dx[n, c, i] = sum over o and taps t of dy[n, o, j] w[o, c, t] with j * stride - padding + t * dilation = i, on blocked maps:
+// the forward tile on transposed weights, once per phase of the stride (simd/conv_phases.hpp). dy needs a zero border as wide
+// as the kernel reaches; pixels of dx that no output reads become zero. Groups of whole channel blocks.
+//
+// Registers: simd/conv_tile.hpp; blocking: simd/conv_sweep.hpp.
+#include "simd/conv_phases.hpp"
+
+namespace CNNKERN_NAMESPACE {
+namespace {
+
+void make(const Conv& c, Phases& phases) {
+  const int64_t outputs = c.w.n / c.groups;
+  const auto complete = [&](Sweep& s) {
+    s.groups = c.groups;
+    s.lanes = c.w.c;
+    s.reduction = outputs;
+    complete_sweep(s);
+  };
+  make_phases(c, outputs, c.w.c, complete, phases);
+}
+
+int candidates(const Op& op, const Machine& machine, Variant* out) {
+  const Conv& c = op.conv;
+  if (c.x.layout != Layout::kBlocked || c.y.layout != Layout::kBlocked || !groups_fit_blocks(c)) return 0;
+  if (c.stride[0] * c.stride[1] * c.stride[2] > kMaxSweeps || !gradient_border_suffices(c) || !offsets_fit(c.y)) return 0;
+  Phases phases;
+  make(c, phases);
+  const double bytes = map_bytes(c.x) + map_bytes(c.y) + 4.0 * static_cast<double>(phases.packed);
+  double ns = 1000 + 0.5 * bytes / machine.memory_bytes_per_ns;
+  for (int64_t i = 0; i < phases.count; ++i) ns += sweep_ns(phases.sweep[i], machine);
+  *out = {0, 0, {}, static_cast<float>(ns)};
+  return 1;
+}
+
+void prepare(const Op& op, const Variant&, Work* work, void* table) {
+  const Conv& c = op.conv;
+  Phases phases;
+  make(c, phases);
+  phases_work(phases, work);
+  if (!table) return;
+  phases_table(c, phases, [](const Sweep& s, auto&& offset, int32_t* offsets) { fill_offsets(s, offset, offsets); }, table);
+}
+
+void pack(const Prepared& prepared, int64_t first, int64_t last, const float* weight, void* packed) {
+  const Tensor& w = prepared.op.conv.w;
+  const int64_t taps = taps_of(prepared.op.conv), outputs = w.n / prepared.op.conv.groups;
+  const SweepWeight strides = {outputs * w.c * taps, taps, w.c * taps};  // transposed: lanes are the input channels
+  for_pack_units(*static_cast<const Phases*>(prepared.table), first, last, [&](const Sweep& s, int64_t unit, auto&& tap_index) {
+    pack_sweep(s, unit, tap_index, strides, weight, static_cast<float*>(packed));
+  });
+}
+
+void run(const Prepared& prepared, int, int64_t first, int64_t last, const Context& context) {
+  const Phases& p = *static_cast<const Phases*>(prepared.table);
+  const SweepPointers pointers = {static_cast<const float*>(context.args[Conv::kGiDy]),
+                                  static_cast<const float*>(context.packed), nullptr, nullptr,
+                                  static_cast<float*>(context.args[Conv::kGiDx])};
+  for_phases(p, first, last, [&](const Sweep& s, int64_t begin, int64_t end) {
+    run_sweep(s, phase_offsets(p), Epilogue{}, pointers, begin, end);
+  });
+}
+
+}  // namespace
+
+extern const Kernel conv2d_grad_input_direct;
+const Kernel conv2d_grad_input_direct = {"direct", OpKind::kConv2dGradInput, candidates, prepare, pack, run};
+
+}  // namespace CNNKERN_NAMESPACE
