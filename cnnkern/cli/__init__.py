@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command == "selftest":
         from cnnkern import selftest
 
-        return int(selftest.run())
+        return 0 if selftest.run(sys.stdout) else 1
     from cnnkern.cli.demo import run
 
     try:

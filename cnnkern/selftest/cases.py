@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the self-test computes: for every operation some shapes around and beyond whole vectors, blocks and tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import cnnkern.functional  # noqa: F401  (registers the operations)
+from cnnkern import graph, reference
+
+Array = graph.Array
+Attrs = graph.Attrs
+Values = Callable[..., Array]  # shape -> float32 array
+
+
+class Case(NamedTuple):
+    """One application of an operation of the graph."""
+
+    op: str
+    inputs: tuple[Array | None, ...]
+    attrs: Attrs
+
+
+# (x, weight, stride, padding, dilation, groups)
+_CONVOLUTIONS: tuple[tuple[Any, ...], ...] = (
+    ((2, 16, 9, 11), (32, 16, 1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
+    ((1, 40, 8, 8), (24, 40, 1, 1), (2, 2), ((0, 0), (0, 0)), (1, 1), 1),
+    ((2, 16, 14, 14), (48, 16, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    ((1, 35, 13, 17), (19, 35, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    ((1, 32, 15, 14), (32, 32, 3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1), 1),
+    ((1, 3, 33, 31), (64, 3, 7, 7), (2, 2), ((3, 3), (3, 3)), (1, 1), 1),
+    ((3, 1, 12, 12), (16, 1, 5, 5), (1, 1), ((2, 2), (2, 2)), (1, 1), 1),
+    ((1, 8, 12, 11), (20, 8, 3, 2), (1, 2), ((2, 1), (0, 3)), (2, 3), 1),
+    ((1, 18, 10, 9), (12, 6, 3, 3), (1, 1), ((0, 1), (1, 0)), (1, 1), 3),
+    ((2, 32, 12, 13), (32, 1, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 32),
+    ((1, 21, 11, 10), (21, 1, 5, 5), (2, 2), ((2, 2), (2, 2)), (1, 1), 21),
+    ((1, 6, 9, 9), (12, 1, 3, 3), (1, 1), ((0, 0), (0, 0)), (1, 1), 6),
+    ((1, 64, 7, 7), (64, 64, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+)
+_EPILOGUES: tuple[Attrs, ...] = (
+    {"activation": "relu"},
+    {"activation": "leaky_relu", "slope": 0.25},
+    {"activation": "clamp", "low": -1.0, "high": 6.0},
+)
+
+
+def _convolution(values: Values) -> Iterator[Case]:
+    for i, (x_shape, w_shape, stride, padding, dilation, groups) in enumerate(_CONVOLUTIONS):
+        x, w = values(*x_shape), values(*w_shape)
+        geometry = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        (y,) = graph.OPS["conv2d"].infer((x, w, None, None), geometry)
+        dy, bias = values(*y.shape), values(w_shape[0])
+        yield Case("conv2d", (x, w, None, None), geometry)
+        yield Case("conv2d", (x, w, bias, dy), {**geometry, **_EPILOGUES[i % 3]})
+        yield Case("conv2d_grad_input", (dy, w), {"input_shape": x_shape, **geometry})
+        yield Case("conv2d_grad_weight", (x, dy), {"weight_shape": w_shape, **geometry})
+
+
+def _matrix_product(values: Values) -> Iterator[Case]:
+    for i, (m, n, k) in enumerate(((1, 10, 1568), (5, 17, 33), (37, 64, 100), (16, 31, 1), (64, 100, 256))):
+        bias = values(n)
+        for a in (False, True):
+            for b in (False, True):
+                transposed = {"transpose_a": a, "transpose_b": b}
+                matrices = values(*((k, m) if a else (m, k))), values(*((n, k) if b else (k, n)))
+                yield Case("matmul", (*matrices, None), transposed)
+                yield Case("matmul", (*matrices, bias), {**transposed, **_EPILOGUES[i % 3]})
+
+
+# (x, kernel, stride, padding, dilation, output size)
+_POOLS: tuple[tuple[Any, ...], ...] = (
+    ((2, 16, 8, 8), (2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1), (4, 4)),
+    ((1, 35, 15, 14), (3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1), (8, 7)),
+    ((2, 5, 6, 8), (3, 2), (2, 3), ((0, 0), (1, 1)), (1, 1), (3, 4)),  # windows that hang over the edge
+    ((1, 19, 9, 8), (3, 2), (2, 1), ((1, 1), (1, 1)), (2, 3), (4, 7)),
+)
+
+
+def _pooling(values: Values) -> Iterator[Case]:
+    for shape, kernel, stride, padding, dilation, output_size in _POOLS:
+        x, dy = values(*shape), values(*shape[:2], *output_size)
+        window = {"kernel": kernel, "stride": stride, "padding": padding}
+        yield Case("max_pool2d", (x,), {**window, "dilation": dilation, "output_size": output_size})
+        _, indices = reference.max_pool2d(x, **window, dilation=dilation, output_size=output_size)
+        yield Case("max_pool2d_grad", (dy, indices), {**window, "dilation": dilation, "input_shape": shape})
+        if dilation == (1, 1):
+            for include, divisor in ((True, 0), (False, 0), (True, 3)):
+                counted = {**window, "output_size": output_size, "count_include_pad": include, "divisor": divisor}
+                yield Case("avg_pool2d", (x,), counted)
+                yield Case("avg_pool2d_grad", (dy,), {**counted, "input_shape": shape})
+    for shape, output_size in (((2, 35, 7, 7), (1, 1)), ((1, 16, 9, 7), (4, 3)), ((2, 3, 4, 5), (6, 5))):
+        x, dy = values(*shape), values(*shape[:2], *output_size)
+        _, indices = reference.adaptive_max_pool2d(x, output_size=output_size)
+        yield Case("adaptive_max_pool2d", (x,), {"output_size": output_size})
+        yield Case("adaptive_max_pool2d_grad", (dy, indices), {"input_shape": shape})
+        yield Case("adaptive_avg_pool2d", (x,), {"output_size": output_size})
+        yield Case("adaptive_avg_pool2d_grad", (dy,), {"input_shape": shape})
+    with_nan = values(1, 17, 6, 6)
+    with_nan[:, :, 2, 3] = np.nan
+    yield Case("max_pool2d", (with_nan,), {"kernel": (2, 2), "stride": (2, 2), "padding": ((0, 0), (0, 0)),
+               "dilation": (1, 1), "output_size": (3, 3)})  # fmt: skip
+
+
+def _normalization(values: Values) -> Iterator[Case]:
+    for i, shape in enumerate(((16, 10), (4, 16, 6, 7), (2, 35, 5, 5), (3, 7, 40))):
+        x, dy, c = values(*shape), values(*shape), shape[1]
+        weight, bias, mean = values(c), values(c), values(c)
+        var, rstd = 0.5 + abs(values(c)), 1 / (1 + abs(values(c)))
+        epilogue = {"eps": 1e-5, **_EPILOGUES[i % 3]}
+        yield Case("batch_norm", (x, mean, var, weight, bias), epilogue)
+        yield Case("batch_norm", (x, mean, var, None, None), {"eps": 1e-3})
+        yield Case("batch_norm_training", (x, weight, bias, mean, var), {"momentum": 0.1, **epilogue})
+        yield Case("batch_norm_training", (x, None, None, None, None), {"momentum": 0.0, "eps": 1e-3})
+        for training in (True, False):
+            yield Case("batch_norm_grad", (dy, x, mean, rstd, weight), {"training": training})
+
+
+_UNARY: dict[str, Attrs] = {
+    "relu": {},
+    "leaky_relu": {"slope": 0.25},
+    "clamp": {"low": -1.0, "high": 2.0},
+    "sigmoid": {},
+    "tanh": {},
+    "negative": {},
+    "exp": {},
+    "log": {},
+    "sqrt": {},
+    "square": {},
+    "scale": {"alpha": -2.0, "beta": 3.0},
+}
+_TAKES_RESULT = ("sigmoid", "tanh", "exp", "sqrt")  # their gradients
+_LENGTHS = ((1,), (37,), (3, 5, 7), (2, 19, 9, 10))  # around and beyond whole vectors
+_BROADCASTS = (((2, 19, 9, 10), (2, 19, 9, 10)), ((2, 19, 5, 6), (1, 19, 1, 1)), ((7, 1), (1, 33)), ((33,), (1,)))
+
+
+def _elementwise(values: Values) -> Iterator[Case]:
+    for name, attrs in _UNARY.items():
+        for shape in _LENGTHS:
+            x = values(*shape)
+            if name in ("log", "sqrt"):
+                x = abs(x) + np.float32(0.5)
+            elif name in ("relu", "leaky_relu", "clamp", "tanh"):
+                x[..., 0] = np.nan
+            yield Case(name, (x,), attrs)
+            if f"{name}_grad" in graph.OPS:
+                saved = getattr(reference, name)(x).astype(np.float32) if name in _TAKES_RESULT else x
+                yield Case(f"{name}_grad", (values(*shape), saved), attrs)
+    for name in ("add", "subtract", "multiply", "divide"):
+        for a, b in _BROADCASTS:
+            divisor = values(*b)
+            if name == "divide":
+                divisor = np.where(abs(divisor) < 0.5, np.float32(2), divisor)
+            yield Case(name, (values(*a), divisor), {})
+
+
+def _moving(values: Values) -> Iterator[Case]:
+    x4 = (4, 19, 5, 6)
+    for shape, target in ((x4, (1, 19, 1, 1)), (x4, (4, 1, 5, 6)), ((33, 17), (1, 17)), ((7, 40), (1, 1))):
+        yield Case("sum_to", (values(*shape),), {"shape": target, "scale": 1.0})
+        yield Case("sum_to", (values(*shape),), {"shape": target, "scale": 0.25})
+    yield Case("concat", tuple(values(2, c, 5, 6) for c in (16, 5, 19)), {"axis": 1})
+    yield Case("concat", (values(3, 4), values(5, 4)), {"axis": 0})
+    yield Case("slice", (values(2, 40, 5, 6),), {"axis": 1, "start": 7, "stop": 30})
+    yield Case("slice", (values(2, 5, 6),), {"axis": 2, "start": 0, "stop": 5})
+    yield Case("pad", (values(2, 19, 5, 6),), {"padding": ((0, 0), (0, 0), (1, 2), (3, 0)), "value": 1.5})
+    yield Case("pad", (values(5, 7),), {"padding": ((0, 1), (2, 0)), "value": 0.0})
+
+
+def _classification(values: Values) -> Iterator[Case]:
+    for shape, axis in (((5, 10), 1), ((3, 1000), 1), ((2, 7, 4, 5), 1), ((4, 3, 17), 2)):
+        x, dy = values(*shape), values(*shape)
+        for name in ("softmax", "log_softmax"):
+            y = getattr(reference, name)(x, axis=axis).astype(np.float32)
+            yield Case(name, (x,), {"axis": axis})
+            yield Case(f"{name}_grad", (dy, y), {"axis": axis})
+    for shape in ((7, 10), (1, 3), (3, 5, 4, 4)):
+        logits, weight = values(*shape), 0.5 + abs(values(shape[1]))
+        target = abs(values(shape[0], *shape[2:]) * 7).astype(np.int32) % np.int32(shape[1])
+        target[-1:] = 1
+        for i, reduction in enumerate(("mean", "sum", "none")):
+            attrs: Attrs = {"reduction": reduction, "ignore_index": -100 if i else 0, "label_smoothing": 0.125 * i}
+            loss = reference.cross_entropy(logits, target, weight, **attrs)
+            dloss = values(*loss.shape) if loss.ndim else np.float32(1.5) * np.ones((), np.float32)
+            yield Case("cross_entropy", (logits, target, weight), attrs)
+            yield Case("cross_entropy", (logits, target, None), attrs)
+            yield Case("cross_entropy_grad", (dloss, logits, target, weight), attrs)
+
+
+def _training(values: Values) -> Iterator[Case]:
+    for node, shape in enumerate(((1,), (2, 19, 5, 6), (1037,))):
+        for p in (0.0, 0.25, 0.5):
+            yield Case("dropout", (values(*shape), np.array([[7, node]], np.int32)), {"p": p, "node": node})
+    for shape in ((5,), (64, 33)):
+        for first in (0.0, 1.0):
+            hyper = np.array([[0.1, first, 0, 0, 0, 0, 0, 0]], np.float32)
+            momentum = {"momentum": 0.875, "dampening": 0.25, "weight_decay": 0.01, "nesterov": False}
+            yield Case("sgd_step", (values(*shape), values(*shape), values(*shape), hyper), momentum)
+            nesterov = {**momentum, "dampening": 0.0, "nesterov": True}
+            yield Case("sgd_step", (values(*shape), values(*shape), values(*shape), hyper), nesterov)
+            plain = {"momentum": 0.0, "dampening": 0.0, "weight_decay": 0.0, "nesterov": False}
+            yield Case("sgd_step", (values(*shape), values(*shape), None, hyper), plain)
+        for decoupled in (False, True):
+            hyper = np.array([[0.1, 0.25, 0.125, 0, 0, 0, 0, 0]], np.float32)
+            state = values(*shape), values(*shape), values(*shape), abs(values(*shape)), hyper
+            decay = {"weight_decay": 0.01, "decoupled": decoupled}
+            yield Case("adam_step", state, {"beta1": 0.875, "beta2": 0.96875, "eps": 1e-6, **decay})
+
+
+PARTS: tuple[tuple[str, Callable[[Values], Iterator[Case]]], ...] = (
+    ("Convolution", _convolution),
+    ("Matrix product", _matrix_product),
+    ("Pooling", _pooling),
+    ("Batch normalization", _normalization),
+    ("Activations and arithmetic", _elementwise),
+    ("Sums and moving of elements", _moving),
+    ("Classification", _classification),
+    ("Dropout and optimizers", _training),
+)
