@@ -78,6 +78,7 @@ struct BatchNorm {
   enum TrainingArg { kTX, kTWeight, kTBias, kTRunningMean, kTRunningVar, kTY, kTSaveMean, kTSaveRstd };
   enum GradArg { kGDy, kGX, kGMean, kGRstd, kGWeight, kGDx, kGDweight, kGDbias };
   Tensor x, y;                      // y: also dy; vectors are (1, C) plain
+  Tensor dx;                        // backward only; like x where it is not present
   int32_t has_weight, has_bias, has_running, training;
   float eps, momentum;
   Epilogue epilogue;  // inference and training forward only
@@ -93,7 +94,8 @@ enum class Function : int32_t {
 struct Unary {
   enum Arg { kX, kY };
   enum GradArg { kDy, kSaved, kDx };
-  Tensor x, y;
+  Tensor x, y;  // backward: kSaved and kDx
+  Tensor dy;    // backward only; like dx where it is not present
   Function function;
   float alpha, beta;  // leaky slope; clamp low, high; scale factor, offset
 };

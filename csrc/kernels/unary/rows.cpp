@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// y = f(x), element by element, in either layout: the tensor is a few long rows, and blocks that are only partly in use
+// are emptied again after f (sigmoid(0) is 0.5). Limited by memory, the transcendental functions too once threads share
+// it.
+#include "simd/axes.hpp"
+#include "simd/math.hpp"
+
+namespace CNNKERN_NAMESPACE {
+namespace {
+
+constexpr int kUnroll = 4;  // independent chains: exp and its kind are 20 dependent operations long
+
+template <class F>
+CNNKERN_INLINE void map(const float* x, float* y, int64_t n, F f) {
+  int64_t i = 0;
+  for (; i + kUnroll * kLanes <= n; i += kUnroll * kLanes) {
+    Vec v[kUnroll];
+    unroll<kUnroll>([&](auto k) CNNKERN_LAMBDA { v[k] = load(x + i + k * kLanes); });
+    unroll<kUnroll>([&](auto k) CNNKERN_LAMBDA { v[k] = f(v[k]); });
+    unroll<kUnroll>([&](auto k) CNNKERN_LAMBDA { store(y + i + k * kLanes, v[k]); });
+  }
+  for (; i + kLanes <= n; i += kLanes) store(y + i, f(load(x + i)));
+  if (i < n) store_n(y + i, f(load_n(x + i, static_cast<int>(n - i))), static_cast<int>(n - i));
+}
+
+template <class F>
+void map_rows(const Axes<2>& axes, int64_t first, int64_t last, const float* x, float* y, F f) {
+  for_rows(axes, first, last, [&](const int64_t* offset, int64_t n, bool tail) CNNKERN_LAMBDA {
+    map(x + offset[0], y + offset[1], n, f);
+    if (tail) empty_tail(y + offset[1], n, axes.tail);
+  });
+}
+
+bool serves(Function function) {
+  switch (function) {
+    case Function::kRelu:
+    case Function::kLeakyRelu:
+    case Function::kSigmoid:
+    case Function::kTanh:
+    case Function::kClamp:
+    case Function::kNegate:
+    case Function::kExp:
+    case Function::kLog:
+    case Function::kSqrt:
+    case Function::kSquare:
+    case Function::kScale:
+      return true;
+    default:
+      return false;
+  }
+}
+
+Axes<2> axes_of_op(const Unary& op) {
+  const Tensor* const tensors[2] = {&op.x, &op.y};
+  return axes_of(op.y, tensors);
+}
+
+int candidates(const Op& op, const Machine& machine, Variant* out) {
+  const Unary& unary = op.unary;
+  if (unary.x.layout != unary.y.layout || !serves(unary.function)) return 0;
+  const Axes<2> axes = axes_of_op(unary);
+  if (axes.stride[0][0] != 1 || axes.stride[0][1] != 1) return 0;
+  out[0] = Variant{};
+  out[0].ns = stream_ns(machine, elements(unary.x) + elements(unary.y));
+  return 1;
+}
+
+void prepare(const Op& op, const Variant&, Work* work, void*) {
+  work->phases = 1;
+  work->units[0] = tiles(tiling_of(axes_of_op(op.unary)));
+}
+
+void run(const Prepared& prepared, int, int64_t first, int64_t last, const Context& context) {
+  const Unary& op = prepared.op.unary;
+  const Axes<2> axes = axes_of_op(op);
+  const float* x = static_cast<const float*>(context.args[Unary::kX]);
+  float* y = static_cast<float*>(context.args[Unary::kY]);
+  const Vec alpha = set1(op.alpha), beta = set1(op.beta);
+  const auto apply = [&](auto f) CNNKERN_LAMBDA { map_rows(axes, first, last, x, y, f); };
+  switch (op.function) {
+    case Function::kRelu:
+      return apply([](Vec v) CNNKERN_LAMBDA { return max(zero(), v); });
+    case Function::kLeakyRelu:
+      return apply([=](Vec v) CNNKERN_LAMBDA { return select(less(zero(), v), v, mul(v, alpha)); });
+    case Function::kSigmoid:
+      return apply([](Vec v) CNNKERN_LAMBDA { return sigmoid(v); });
+    case Function::kTanh:
+      return apply([](Vec v) CNNKERN_LAMBDA { return tanh(v); });
+    case Function::kClamp:
+      return apply([=](Vec v) CNNKERN_LAMBDA { return min(beta, max(alpha, v)); });
+    case Function::kNegate:
+      return apply([](Vec v) CNNKERN_LAMBDA { return mul(v, set1(-1.0f)); });
+    case Function::kExp:
+      return apply([](Vec v) CNNKERN_LAMBDA { return exp(v); });
+    case Function::kLog:
+      return apply([](Vec v) CNNKERN_LAMBDA { return log(v); });
+    case Function::kSqrt:
+      return apply([](Vec v) CNNKERN_LAMBDA { return sqrt(v); });
+    case Function::kSquare:
+      return apply([](Vec v) CNNKERN_LAMBDA { return mul(v, v); });
+    default:
+      return apply([=](Vec v) CNNKERN_LAMBDA { return fma(v, alpha, beta); });
+  }
+}
+
+}  // namespace
+
+extern const Kernel unary_rows;
+const Kernel unary_rows = {"rows", OpKind::kUnary, candidates, prepare, nullptr, run};
+
+}  // namespace CNNKERN_NAMESPACE

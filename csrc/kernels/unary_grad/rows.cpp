@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// dx = dy f'(.), element by element, in either layout; `saved` is x or y, whichever gives the derivative more cheaply.
+// Limited by memory: three streams. Unused lanes of the last block are emptied where the formula can divide by zero.
+#include "simd/axes.hpp"
+
+namespace CNNKERN_NAMESPACE {
+namespace {
+
+template <class F>
+CNNKERN_INLINE void map(const float* dy, const float* saved, float* dx, int64_t n, F f) {
+  int64_t i = 0;
+  for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
+    unroll<4>([&](auto k) CNNKERN_LAMBDA {
+      store(dx + i + k * kLanes, f(load(dy + i + k * kLanes), load(saved + i + k * kLanes)));
+    });
+  }
+  for (; i + kLanes <= n; i += kLanes) store(dx + i, f(load(dy + i), load(saved + i)));
+  if (i < n) {
+    const int rest = static_cast<int>(n - i);
+    store_n(dx + i, f(load_n(dy + i, rest), load_n(saved + i, rest)), rest);
+  }
+}
+
+template <class F>
+void map_rows(const Axes<3>& axes, int64_t first, int64_t last, const float* dy, const float* saved, float* dx, F f) {
+  for_rows(axes, first, last, [&](const int64_t* offset, int64_t n, bool tail) CNNKERN_LAMBDA {
+    map(dy + offset[0], saved + offset[1], dx + offset[2], n, f);
+    if (tail) empty_tail(dx + offset[2], n, axes.tail);
+  });
+}
+
+bool serves(Function function) {
+  switch (function) {
+    case Function::kRelu:
+    case Function::kLeakyRelu:
+    case Function::kSigmoid:
+    case Function::kTanh:
+    case Function::kClamp:
+    case Function::kExp:
+    case Function::kLog:
+    case Function::kSqrt:
+    case Function::kSquare:
+      return true;
+    default:
+      return false;
+  }
+}
+
+Axes<3> axes_of_op(const Unary& op) {
+  const Tensor* const tensors[3] = {op.dy.present ? &op.dy : &op.y, &op.x, &op.y};
+  return axes_of(op.y, tensors);
+}
+
+int candidates(const Op& op, const Machine& machine, Variant* out) {
+  const Unary& unary = op.unary;
+  if (unary.x.layout != unary.y.layout || (unary.dy.present && unary.dy.layout != unary.y.layout)) return 0;
+  if (!serves(unary.function)) return 0;
+  const Axes<3> axes = axes_of_op(unary);
+  for (int t = 0; t < 3; ++t)
+    if (axes.stride[0][t] != 1) return 0;
+  out[0] = Variant{};
+  out[0].ns = stream_ns(machine, 3 * elements(unary.y));
+  return 1;
+}
+
+void prepare(const Op& op, const Variant&, Work* work, void*) {
+  work->phases = 1;
+  work->units[0] = tiles(tiling_of(axes_of_op(op.unary)));
+}
+
+void run(const Prepared& prepared, int, int64_t first, int64_t last, const Context& context) {
+  const Unary& op = prepared.op.unary;
+  const Axes<3> axes = axes_of_op(op);
+  const float* dy = static_cast<const float*>(context.args[Unary::kDy]);
+  const float* saved = static_cast<const float*>(context.args[Unary::kSaved]);
+  float* dx = static_cast<float*>(context.args[Unary::kDx]);
+  const Vec alpha = set1(op.alpha), beta = set1(op.beta), one = set1(1.0f);
+  const auto apply = [&](auto f) CNNKERN_LAMBDA { map_rows(axes, first, last, dy, saved, dx, f); };
+  switch (op.function) {
+    case Function::kRelu:  // NaN in x lets dy pass, as in PyTorch
+      return apply([](Vec d, Vec x) CNNKERN_LAMBDA { return select(less_equal(x, zero()), zero(), d); });
+    case Function::kLeakyRelu:
+      return apply([=](Vec d, Vec x) CNNKERN_LAMBDA { return select(less(zero(), x), d, mul(d, alpha)); });
+    case Function::kClamp:
+      return apply([=](Vec d, Vec x)
+                       CNNKERN_LAMBDA { return select(both(less_equal(alpha, x), less_equal(x, beta)), d, zero()); });
+    case Function::kSigmoid:
+      return apply([=](Vec d, Vec y) CNNKERN_LAMBDA { return mul(d, mul(y, sub(one, y))); });
+    case Function::kTanh:
+      return apply([=](Vec d, Vec y) CNNKERN_LAMBDA { return mul(d, fnma(y, y, one)); });
+    case Function::kExp:
+      return apply([](Vec d, Vec y) CNNKERN_LAMBDA { return mul(d, y); });
+    case Function::kLog:
+      return apply([](Vec d, Vec x) CNNKERN_LAMBDA { return div(d, x); });
+    case Function::kSqrt:
+      return apply([](Vec d, Vec y) CNNKERN_LAMBDA { return div(d, add(y, y)); });
+    default:
+      return apply([](Vec d, Vec x) CNNKERN_LAMBDA { return mul(d, add(x, x)); });
+  }
+}
+
+}  // namespace
+
+extern const Kernel unary_grad_rows;
+const Kernel unary_grad_rows = {"rows", OpKind::kUnaryGrad, candidates, prepare, nullptr, run};
+
+}  // namespace CNNKERN_NAMESPACE
