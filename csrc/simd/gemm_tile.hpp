@@ -29,7 +29,7 @@ CNNKERN_INLINE Panels panels_of(int64_t m) {
 
 // c = act(a b + start + bias + residual) for the `columns` first columns.
 struct Tile {
-  const float* a;  // [depth][rows], or rows at a fixed distance (see tile_kernel)
+  const float* a;  // [depth][rows], or rows at a fixed distance
   const float* b;  // [depth][kTileCols]
   int64_t depth;
   int columns;  // 1 .. kTileCols
@@ -44,19 +44,19 @@ struct Tile {
   const Epilogue* epilogue;  // null: no activation
 };
 
-// a is read at a[row * kRowStep + k * kDepthStep].
-template <int kRows, int kVectors, int kRowStep, int kDepthStep>
+// The left matrix is packed side by side, a[k * kRows + row], or, with a distance, as rows, a[row * kDistance + k].
+template <int kRows, int kVectors, int kDistance>
 CNNKERN_INLINE void multiply_block(const float* a, const float* b, int64_t depth, Vec* sum) {
   unroll<kRows * kVectors>([&](auto i) CNNKERN_LAMBDA { sum[i] = zero(); });
   for (int64_t k = 0; k < depth; ++k) {
     Vec right[kVectors];
     unroll<kVectors>([&](auto v) CNNKERN_LAMBDA { right[v] = load(b + v * kLanes); });
     unroll<kRows>([&](auto r) CNNKERN_LAMBDA {
-      const Vec left = set1(a[r * kRowStep]);
+      const Vec left = set1(a[r * (kDistance ? kDistance : 1)]);
       unroll<kVectors>([&](auto v)
                            CNNKERN_LAMBDA { sum[r * kVectors + v] = fma(left, right[v], sum[r * kVectors + v]); });
     });
-    a += kDepthStep;
+    a += kDistance ? 1 : kRows;
     b += kTileCols;
   }
 }
@@ -66,7 +66,7 @@ CNNKERN_INLINE Vec load_column(const float* p, int v, int last) {
   return v == kVectors - 1 && last < kLanes ? load_n(p + v * kLanes, last) : load(p + v * kLanes);
 }
 
-template <int kRows, int kVectors, int kRowStep = 1, int kDepthStep = kRows>
+template <int kRows, int kVectors, int kDistance>
 void tile_kernel(const Tile& t) {
   const int last = t.columns - (kVectors - 1) * kLanes;  // columns in the last vector
   Vec sum[kRows * kVectors];
@@ -76,13 +76,13 @@ void tile_kernel(const Tile& t) {
   int64_t left = t.depth;
   for (bool first = true;; first = false) {
     const int64_t depth = left < kTileDepth ? left : kTileDepth;
-    multiply_block<kRows, kVectors, kRowStep, kDepthStep>(a, b, depth, sum);
+    multiply_block<kRows, kVectors, kDistance>(a, b, depth, sum);
     if (!first)
       unroll<kRows * kVectors>([&](auto i) CNNKERN_LAMBDA { sum[i] = add(load(partial + i * kLanes), sum[i]); });
     left -= depth;
     if (left == 0) break;
     unroll<kRows * kVectors>([&](auto i) CNNKERN_LAMBDA { store(partial + i * kLanes, sum[i]); });
-    a += depth * kDepthStep;
+    a += depth * (kDistance ? 1 : kRows);
     b += depth * kTileCols;
   }
   const auto each = [&](auto&& change) CNNKERN_LAMBDA {
@@ -121,15 +121,16 @@ void tile_kernel(const Tile& t) {
 using TileKernel = void (*)(const Tile&);
 
 // The tile for every height and for one or two vectors of columns.
-template <class Heights>
-struct PackedTiles;
-template <int... kRow>
-struct PackedTiles<std::integer_sequence<int, kRow...>> {
-  static constexpr TileKernel kTable[2][kTileRows] = {{tile_kernel<kRow + 1, 1>...}, {tile_kernel<kRow + 1, 2>...}};
+template <int kDistance, class Heights>
+struct TileTable;
+template <int kDistance, int... kRow>
+struct TileTable<kDistance, std::integer_sequence<int, kRow...>> {
+  static constexpr TileKernel kKernels[2][kTileRows] = {{tile_kernel<kRow + 1, 1, kDistance>...},
+                                                        {tile_kernel<kRow + 1, 2, kDistance>...}};
 };
-// Rows of the left matrix packed side by side: a[k * rows + row].
-CNNKERN_INLINE void run_packed_tile(int rows, const Tile& t) {
-  PackedTiles<std::make_integer_sequence<int, kTileRows>>::kTable[t.columns > kLanes][rows - 1](t);
+template <int kDistance = 0>
+CNNKERN_INLINE void run_tile(int rows, const Tile& t) {
+  TileTable<kDistance, std::make_integer_sequence<int, kTileRows>>::kKernels[t.columns > kLanes][rows - 1](t);
 }
 
 typedef float Quad __attribute__((vector_size(16)));

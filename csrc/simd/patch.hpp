@@ -23,6 +23,16 @@ struct PatchMap {
   int64_t pixels() const { return h.count * w.count; }
 };
 
+// Where one tap meets every pixel once (1x1 kernels of stride 1), an image is a single row: the longest runs there are.
+CNNKERN_INLINE bool flatten(PatchMap& map) {
+  const PatchAxis &h = map.h, &w = map.w;
+  const bool every = h.taps == 1 && w.taps == 1 && h.step == 1 && w.step == 1 && h.first == 0 && w.first == 0;
+  if (!every || h.size != h.count || w.size != w.count || map.sh != w.size) return false;
+  const int64_t pixels = map.pixels();
+  map = {{1, 1, 1, 1, 0, 1}, {pixels, pixels, 1, 1, 0, 1}, map.sn, map.sc, pixels};
+  return true;
+}
+
 // Calls body(image, row, column, first, length) for each run of the columns [q, q + columns) that stays within a row of
 // `width` out of `height` rows; `first` counts from q.
 template <class Body>

@@ -38,15 +38,9 @@ struct PatchProduct {
   }
 };
 
-// Where one tap meets every pixel once (1x1 kernels of stride 1), an image is a single row: the longest runs there are.
+// With a flat map the output's rows are one as well.
 CNNKERN_INLINE void flatten(PatchProduct& p) {
-  const PatchAxis &h = p.map.h, &w = p.map.w;
-  const bool every = h.taps == 1 && w.taps == 1 && h.step == 1 && w.step == 1 && h.first == 0 && w.first == 0;
-  if (!every || h.size != h.count || w.size != w.count || p.map.sh != w.size || !p.contiguous()) return;
-  const int64_t pixels = p.map.pixels();
-  p.map.h = {1, 1, 1, 1, 0, 1};
-  p.map.w = {pixels, pixels, 1, 1, 0, 1};
-  p.map.sh = p.to.sh = p.residual_from.sh = pixels;
+  if (p.contiguous() && flatten(p.map)) p.to.sh = p.residual_from.sh = p.map.w.count;
 }
 
 // Bytes of a panel of packed columns; behind the last one pack_patches() needs a vector more.
@@ -94,13 +88,13 @@ CNNKERN_INLINE void multiply_panel(const PatchProduct& p, const Panels& rows, in
       tile.residual_step = p.residual_from.sc;
     }
     tile.epilogue = p.epilogue;
-    run_packed_tile(height, tile);
+    run_tile(height, tile);
     return;
   }
   float sums[kTileRows * kTileCols];
   tile.c = sums;
   tile.c_step = kTileCols;
-  run_packed_tile(height, tile);
+  run_tile(height, tile);
   const bool flat = p.contiguous();
   each_run(q, columns, flat ? 1 : p.map.h.count, flat ? pixels : p.map.w.count,
            [&](int64_t n, int64_t row, int64_t column, int first, int length) CNNKERN_LAMBDA {

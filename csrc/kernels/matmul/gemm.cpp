@@ -113,7 +113,7 @@ void run(const Prepared& prepared, int, int64_t first, int64_t last, const Conte
         for (int64_t panel = panel_first; panel < panel_end; ++panel) {
           tile.c = y + s.panels.start(panel) * m.y.sn + column;
           tile.start = k > 0 ? tile.c : nullptr;
-          run_packed_tile(s.panels.rows(panel), tile);
+          run_tile(s.panels.rows(panel), tile);
           tile.a += s.panels.rows(panel) * depth;
         }
       }
