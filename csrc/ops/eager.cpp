@@ -4,85 +4,15 @@
 #include <algorithm>
 #include <cstring>
 #include <mutex>
+#include <unordered_map>
 
 #include "core/check.hpp"
-#include "core/launch.hpp"
+#include "ops/forms.hpp"
 
 namespace cnnkern {
 namespace {
 
-// One way to serve a call: the operation with some of its maps blocked.
-struct Form {
-  const char* layout;
-  Op op;
-  Tensors args;
-  unsigned reordered;  // bit i: argument i goes through a blocked copy
-  Choice choice;
-  double ns;
-};
-
-// A reorder reads and writes each element once.
-double reorder_ns(const Tensors& plain, unsigned reordered) {
-  const Machine& machine = nominal_machine(active_isa());
-  double ns = 0;
-  for (size_t i = 0; i < plain.size(); ++i)
-    if (reordered >> i & 1) ns += 2000 + 8.0 * element_count(plain[i]) / machine.memory_bytes_per_ns;
-  return ns;
-}
-
-class Forms {
- public:
-  Forms(const OpInfo& info, const Attributes& attributes, const Tensors& plain, const std::string& algorithm)
-      : info_(info), attributes_(attributes), algorithm_(algorithm) {
-    add("plain", plain, plain, 0);
-    const Op whole = make_op(info, attributes, plain);
-    Tensors shapes = plain;
-    if (info.planewise)
-      for (Tensor& t : shapes)
-        if (t.present) t = planes_as_channels(t);
-    unsigned maps = 0;
-    for (int i = 0; i < info.arguments; ++i)
-      if (info.maps >> i & 1 && plain[i].present) maps |= 1u << i;
-    add("blocked", shapes, block(whole, shapes, maps), maps);
-    // A first convolution reads few channels: blocks of 16 of them would be mostly zeros.
-    if (info.kind == OpKind::kConv2d && plain[Conv::kX].c <= 4) {
-      const unsigned but_input = maps & ~(1u << Conv::kX);
-      add("first", shapes, block(whole, shapes, but_input), but_input);
-    }
-    std::stable_sort(forms.begin(), forms.end(), [](const Form& a, const Form& b) { return a.ns < b.ns; });
-  }
-
-  std::vector<Form> forms;
-
- private:
-  Tensors block(const Op& op, Tensors args, unsigned maps) {
-    for (int i = 0; i < info_.arguments; ++i)
-      if (maps >> i & 1) args[i] = blocked_tensor(args[i], border_needed(op, i));
-    return args;
-  }
-
-  void add(const char* layout, const Tensors& plain, const Tensors& args, unsigned reordered) {
-    // What cannot be said in this layout (a broadcast over blocked channels) is no candidate.
-    Op op;
-    try {
-      op = make_op(info_, attributes_, args);
-    } catch (const std::invalid_argument&) {
-      if (reordered == 0) throw;
-      return;
-    }
-    const double extra = reorder_ns(plain, reordered);
-    std::vector<std::string> seen;
-    for (const Choice& choice : choices(op, algorithm_)) {
-      if (std::find(seen.begin(), seen.end(), choice.kernel->name) != seen.end()) continue;
-      seen.push_back(choice.kernel->name);
-      forms.push_back({layout, op, args, reordered, choice, choice.variant.ns + extra});
-    }
-  }
-
-  const OpInfo& info_;
-  const Attributes& attributes_;
-  const std::string& algorithm_;
-};
+int64_t round_up(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
 // Keeps a few buffers from call to call: fresh pages cost more than many kernels. Bounded in number and size. The lock is
 // only tried: one that another thread held at the moment of a fork stays locked in the child, which then merely allocates.
@@ -118,87 +48,132 @@ BufferList& buffers() {
   return *list;
 }
 
-// The steps of one call and the single buffer behind them.
-class Composition {
+// The steps of a call, ready to run on any pointers: reorders of the inputs, the kernel, reorders of the outputs.
+class EagerCall {
  public:
-  Composition(const OpInfo& info, const Form& form, const Tensors& plain, const std::vector<void*>& pointers, int threads)
-      : threads_(threads) {
-    std::vector<void*> args = pointers;
-    std::vector<int64_t> offsets(plain.size(), -1);
+  EagerCall(const OpInfo& info, const Form& form, const Tensors& plain)
+      : name(form.choice.kernel->name), predicted_ns_(form.ns), tensors_(form.args), temporary_(plain.size(), -1) {
     for (size_t i = 0; i < plain.size(); ++i)
-      if (form.reordered >> i & 1) offsets[i] = reserve(tensor_bytes(form.args[i]));
-    auto main = make_ready(form.op, form.choice);
+      if (form.reordered >> i & 1) temporary_[i] = reserve(tensor_bytes(form.args[i]));
+    const auto source = [&](size_t i) { return info.planewise ? planes_as_channels(plain[i]) : plain[i]; };
     for (size_t i = 0; i < plain.size(); ++i)
-      if (offsets[i] >= 0 && !(info.outputs >> i & 1)) keep_copy(source(info, plain[i]), form.args[i]);
-    const size_t position = ready_.size();
-    keep(std::move(main));
+      if (temporary_[i] >= 0 && !(info.outputs >> i & 1)) keep_copy(source(i), form.args[i], static_cast<int>(i), true);
+    main_ = ready_.size();
+    keep(make_ready(form.op, form.choice), -1);
     for (size_t i = 0; i < plain.size(); ++i)
-      if (offsets[i] >= 0 && (info.outputs >> i & 1)) keep_copy(form.args[i], source(info, plain[i]));
-    const int64_t packed = reserve(ready_[position]->prepared.work.packed_bytes);
-    const int64_t shared = reserve(shared_);
-    const int64_t scratch = reserve(scratch_ * threads_);
-    buffer_ = buffers().take(bytes_);
-
-    for (size_t i = 0; i < plain.size(); ++i)
-      if (offsets[i] >= 0)
-        args[i] = reinterpret_cast<float*>(buffer_.data() + offsets[i]) + origin_offset(form.args[i]);
-    size_t step = 0;
-    for (size_t i = 0; i < plain.size(); ++i) {
-      if (offsets[i] < 0 || (info.outputs >> i & 1)) continue;
-      steps_[step].args[Copy::kX] = pointers[i], steps_[step].args[Copy::kY] = args[i];
-      steps_[step].zero_count = 1;
-      steps_[step].zero_tensor[0] = form.args[i];
-      steps_[step++].zero_pointer[0] = static_cast<float*>(args[i]);
-    }
-    std::copy(args.begin(), args.end(), steps_[step].args);
-    if (ready_[position]->prepared.work.packed_bytes > 0) {
-      steps_[step].packed = buffer_.data() + packed;
-      steps_[step].pack = true;
-    }
-    ++step;
-    for (size_t i = 0; i < plain.size(); ++i) {
-      if (offsets[i] < 0 || !(info.outputs >> i & 1)) continue;
-      steps_[step].args[Copy::kX] = args[i], steps_[step++].args[Copy::kY] = pointers[i];
-    }
-    workspace_ = {buffer_.data() + shared, buffer_.data() + scratch, scratch_};
+      if (temporary_[i] >= 0 && (info.outputs >> i & 1)) keep_copy(form.args[i], source(i), static_cast<int>(i), false);
+    packed_ = reserve(ready_[main_].ready->prepared.work.packed_bytes);
+    shared_ = reserve(shared_bytes_);
+    scratch_ = bytes_;
   }
-  ~Composition() { buffers().give(std::move(buffer_)); }
-  Composition(const Composition&) = delete;
 
-  void run() const { execute(steps_.data(), static_cast<int>(steps_.size()), workspace_, threads_, nullptr); }
+  void run(const std::vector<void*>& pointers) const {
+    const int threads = useful_threads(predicted_ns_);
+    Buffer buffer = buffers().take(bytes_ + threads * scratch_bytes_);
+    const auto temporary = [&](size_t i) {
+      return reinterpret_cast<float*>(buffer.data() + temporary_[i]) + origin_offset(tensors_[i]);
+    };
+    std::vector<Step> steps(ready_.size());
+    for (size_t s = 0; s < ready_.size(); ++s) {
+      Step& step = steps[s];
+      step.ready = ready_[s].ready.get();
+      if (s == main_) {
+        for (size_t i = 0; i < pointers.size(); ++i) step.args[i] = temporary_[i] >= 0 ? temporary(i) : pointers[i];
+        step.pack = step.ready->prepared.work.packed_bytes > 0;
+        step.packed = step.pack ? buffer.data() + packed_ : nullptr;
+        continue;
+      }
+      const int i = ready_[s].argument;
+      step.args[ready_[s].inward ? Copy::kX : Copy::kY] = pointers[i];
+      step.args[ready_[s].inward ? Copy::kY : Copy::kX] = temporary(i);
+      if (ready_[s].inward) {
+        step.zero_count = 1;
+        step.zero_tensor[0] = tensors_[i];
+        step.zero_pointer[0] = temporary(i);
+      }
+    }
+    const Workspace workspace{buffer.data() + shared_, buffer.data() + scratch_, scratch_bytes_};
+    execute(steps.data(), static_cast<int>(steps.size()), workspace, threads, nullptr);
+    buffers().give(std::move(buffer));
+  }
+
+  const std::string name;
 
  private:
-  static Tensor source(const OpInfo& info, const Tensor& plain) { return info.planewise ? planes_as_channels(plain) : plain; }
+  struct Part {
+    std::shared_ptr<const Ready> ready;
+    int argument;  // of a reorder
+    bool inward;
+  };
 
   int64_t reserve(int64_t bytes) {
     const int64_t at = bytes_;
-    bytes_ += (bytes + 63) / 64 * 64;
+    bytes_ += round_up(bytes);
     return at;
   }
 
-  void keep(std::shared_ptr<const Ready> ready) {
-    shared_ = std::max(shared_, ready->prepared.work.shared_bytes);
-    scratch_ = std::max(scratch_, (ready->prepared.work.scratch_bytes + 63) / 64 * 64);
-    steps_.emplace_back().ready = ready.get();
-    ready_.push_back(std::move(ready));
+  void keep(std::shared_ptr<const Ready> ready, int argument, bool inward = false) {
+    shared_bytes_ = std::max(shared_bytes_, round_up(ready->prepared.work.shared_bytes));
+    scratch_bytes_ = std::max(scratch_bytes_, round_up(ready->prepared.work.scratch_bytes));
+    ready_.push_back({std::move(ready), argument, inward});
   }
 
-  void keep_copy(const Tensor& from, const Tensor& to) {
+  void keep_copy(const Tensor& from, const Tensor& to, int argument, bool inward) {
     Op op{};
     op.kind = OpKind::kCopy;
     op.copy.x = from, op.copy.y = to;
     const std::vector<Choice> found = choices(op);
     require(!found.empty(), "copy", "no kernel for this reorder");
-    keep(make_ready(op, found.front()));
+    keep(make_ready(op, found.front()), argument, inward);
   }
 
-  int64_t bytes_ = 0, shared_ = 0, scratch_ = 0;
-  const int threads_;
-  std::vector<std::shared_ptr<const Ready>> ready_;
-  std::vector<Step> steps_;
-  Buffer buffer_;
-  Workspace workspace_;
+  const double predicted_ns_;
+  const Tensors tensors_;
+  std::vector<int64_t> temporary_;  // where the blocked copy of an argument stands, or -1
+  std::vector<Part> ready_;
+  size_t main_ = 0;
+  int64_t bytes_ = 0, packed_ = 0, shared_ = 0, scratch_ = 0, shared_bytes_ = 0, scratch_bytes_ = 0;
 };
+
+// The last calls, by everything that their choice depended on: choosing costs more than many small kernels.
+class CallCache {
+ public:
+  std::shared_ptr<const EagerCall> find(const std::string& key) {
+    std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
+    if (!lock.owns_lock()) return nullptr;
+    const auto found = calls_.find(key);
+    return found == calls_.end() ? nullptr : found->second;
+  }
+  void keep(const std::string& key, std::shared_ptr<const EagerCall> call) {
+    constexpr size_t kMostCalls = 256;
+    std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
+    if (!lock.owns_lock()) return;
+    if (calls_.size() >= kMostCalls) calls_.clear();
+    calls_.emplace(key, std::move(call));
+  }
+
+ private:
+  std::mutex mutex_;
+  std::unordered_map<std::string, std::shared_ptr<const EagerCall>> calls_;
+};
+
+CallCache& calls() {
+  static CallCache* cache = new CallCache;
+  return *cache;
+}
+
+std::string call_key(const OpInfo& info, const Attributes& attributes, const Tensors& plain, const std::string& algorithm) {
+  std::string key = attributes.text();
+  key += algorithm;
+  key += '\0';
+  const int32_t head[2] = {static_cast<int32_t>(info.kind), static_cast<int32_t>(active_isa())};
+  key.append(reinterpret_cast<const char*>(head), sizeof(head));
+  for (const Tensor& t : plain) {
+    const int64_t shape[6] = {t.present, t.n, t.c, t.d, t.h, t.w};
+    key.append(reinterpret_cast<const char*>(shape), sizeof(shape));
+  }
+  return key;
+}
 
 // Nothing to read but something to write (an empty batch, a sum over it): zeros.
 bool empty_call(const OpInfo& info, const Tensors& plain, const std::vector<void*>& pointers) {
@@ -220,7 +195,7 @@ bool empty_call(const OpInfo& info, const Tensors& plain, const std::vector<void
 
 std::vector<Algorithm> eager_algorithms(const OpInfo& info, const Attributes& attributes, const Tensors& plain) {
   std::vector<Algorithm> found;
-  for (const Form& form : Forms(info, attributes, plain, "").forms) {
+  for (const Form& form : eager_forms(info, attributes, plain, "")) {
     const std::string name = form.choice.kernel->name;
     if (std::none_of(found.begin(), found.end(), [&](const Algorithm& a) { return a.name == name; }))
       found.push_back({name, form.layout, form.ns});
@@ -230,19 +205,21 @@ std::vector<Algorithm> eager_algorithms(const OpInfo& info, const Attributes& at
 
 std::string eager_launch(const OpInfo& info, const Attributes& attributes, const Tensors& plain,
                          const std::vector<void*>& pointers, const std::string& algorithm) {
-  if (empty_call(info, plain, pointers)) {
-    make_op(info, attributes, plain);
-    return "empty";
+  const std::string key = call_key(info, attributes, plain, algorithm);
+  std::shared_ptr<const EagerCall> call = calls().find(key);
+  if (!call) {
+    if (empty_call(info, plain, pointers)) {
+      make_op(info, attributes, plain);
+      return "empty";
+    }
+    const std::vector<Form> forms = eager_forms(info, attributes, plain, algorithm);
+    if (forms.empty() && !algorithm.empty()) refuse(info, attributes, plain, algorithm);
+    require(!forms.empty(), info.name, "no kernel can serve this call");
+    call = std::make_shared<EagerCall>(info, forms.front(), plain);
+    calls().keep(key, call);
   }
-  const Forms forms(info, attributes, plain, algorithm);
-  if (forms.forms.empty()) {
-    if (!algorithm.empty()) refuse(info, attributes, plain, algorithm);
-    throw std::invalid_argument(std::string(info.name) + ": no kernel can serve this call");
-  }
-  const Form& best = forms.forms.front();
-  const Composition composition(info, best, plain, pointers, useful_threads(best.ns));
-  composition.run();
-  return best.choice.kernel->name;
+  call->run(pointers);
+  return call->name;
 }
 
 }  // namespace cnnkern

@@ -93,6 +93,21 @@ void Attributes::all_used(const char* op) const {
   for (const auto& [name, value] : values_) require(used_.count(name), op, "unknown attribute '" + name + "'");
 }
 
+std::string Attributes::text() const {
+  std::string all;
+  const auto put = [&](const auto& number) { all.append(reinterpret_cast<const char*>(&number), sizeof(number)); };
+  for (const auto& [name, value] : values_) {
+    all += name;
+    all += static_cast<char>(value.index());
+    if (const auto* whole = std::get_if<int64_t>(&value)) put(*whole);
+    else if (const auto* number = std::get_if<double>(&value)) put(*number);
+    else if (const auto* word = std::get_if<std::string>(&value)) all += *word + '\0';
+    else for (int64_t entry : std::get<std::vector<int64_t>>(value)) put(entry);
+    all += '\0';
+  }
+  return all;
+}
+
 const OpInfo& op_info(const std::string& name) {
   for (const OpInfo& info : kOps)
     if (name == info.name) return info;

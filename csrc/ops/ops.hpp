@@ -24,6 +24,7 @@ class Attributes {
   void spatial(const std::string& name, int64_t otherwise, int64_t out[3]) const;
   std::vector<int64_t> list(const std::string& name) const;
   void all_used(const char* op) const;
+  std::string text() const;  // equal for equal attributes only
 
  private:
   const Value* find(const std::string& name) const;
