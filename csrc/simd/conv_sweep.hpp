@@ -6,6 +6,7 @@
 // Units are (conv group, part of the output channels, pixel tile). A range of tiles is walked chunk by chunk: as many panels
 // as stay in L2 serve all its tiles before the next ones come in.
 #pragma once
+#include "simd/conv_geometry.hpp"
 #include "simd/conv_tile.hpp"
 
 namespace CNNKERN_NAMESPACE {
@@ -129,7 +130,7 @@ CNNKERN_INLINE void for_tiles(const Sweep& s, TileArgs& a, const SweepPointers& 
   int64_t tile = first % s.row_tiles, h = first / s.row_tiles % s.h, d = first / (s.row_tiles * s.h) % s.d;
   int64_t n = first / (s.row_tiles * s.h * s.d);
   for (int64_t i = first; i < last; ++i) {
-    const Span span = tile_span(s.w, s.row_tiles, tile);
+    const Span span = span_of(s.w, s.row_tiles, tile);
     const auto place = [&](const SweepMap& m) CNNKERN_LAMBDA {
       return m.start + group * m.group + n * m.n + d * m.d + h * m.h + span.start * m.w;
     };
@@ -193,7 +194,7 @@ CNNKERN_INLINE double sweep_ns(const Sweep& s, const Machine& machine) {
     const int64_t panels = blocks == kTileBlocks ? full : blocks == rest ? 1 : 0;
     if (panels == 0) continue;
     for (int64_t tile = 0; tile < s.row_tiles; tile += most(1, s.row_tiles - 1)) {  // the widest and the narrowest
-      const int64_t pixels = tile_span(s.w, s.row_tiles, tile).size, vectors = blocks * kVecs;
+      const int64_t pixels = span_of(s.w, s.row_tiles, tile).size, vectors = blocks * kVecs;
       const int64_t count = tile == 0 ? (s.row_tiles + 1) / 2 : s.row_tiles / 2;
       const int64_t work = most(most(pixels * vectors, 8), pixels + vectors);
       // 60 slots for what surrounds the loop: pointers, bias, epilogue, stores.

@@ -115,13 +115,8 @@ CNNKERN_INLINE TileFunction tile_function(int64_t pixels, int64_t blocks) {
   return blocks == kTileBlocks ? Tiles::kFull[pixels - 1] : Tiles::kSingle[pixels - 1];
 }
 
-// A row of `pixels` is covered by this many tiles, whose widths differ by at most one.
+// A row of `pixels` is covered by this many tiles (span_of says which pixels).
 CNNKERN_INLINE int64_t tiles_of(int64_t pixels) { return (pixels + kTilePixels - 1) / kTilePixels; }
-struct Span { int64_t start, size; };
-CNNKERN_INLINE Span tile_span(int64_t pixels, int64_t tiles, int64_t index) {
-  const int64_t size = pixels / tiles, wider = pixels % tiles;
-  return {index * size + least(index, wider), size + (index < wider)};
-}
 
 }  // namespace
 }  // namespace CNNKERN_NAMESPACE

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// dw[o, c, t] = sum over images and pixels p of dy[n, o, p] x[n, c, p * stride - padding + t * dilation] on blocked maps, into
+// plain weights. Any kernel, stride and dilation; groups of whole channel blocks; x has the border of the forward direction.
+//
+// Phase 0: units are (part of the rows, group, set of output tiles, set of channel blocks). A unit walks its rows in chunks:
+// the output tile's piece of dy stays in L1 while all input channels and taps pass by; its partial dw stays in L2.
+// Phase 1: the parts are added in order and written out as OIHW. Where the cuts are follows from the shapes alone, so the
+// bits do not depend on the threads.
+//
+// Registers: simd/weight_tile.hpp.
+#include "simd/conv_geometry.hpp"
+#include "simd/weight_tile.hpp"
+
+namespace CNNKERN_NAMESPACE {
+namespace {
+
+constexpr int64_t kSetBytes = 256 << 10;    // of partial dw in L2 at a time: a quarter of it, the rest is for x and dy
+constexpr int64_t kChunkPixels = 256;       // per call of the tile: the accumulators go to L2 and back once in so many
+constexpr int64_t kWantedUnits = 16;        // to keep eight threads busy evenly
+constexpr int64_t kPartPixels = 512;        // a part of fewer would spend its time on adding parts
+constexpr int64_t kSharedBytes = 64 << 20;  // of all parts together
+
+struct Plan {
+  int64_t groups, taps;
+  int64_t channels, blocks;           // input channels of a group and their blocks
+  int64_t outputs, output_blocks;     // output channels of a group and their blocks
+  int64_t tiles;                      // output tiles of a group: kWeightBlocks blocks or fewer
+  int64_t set_blocks, set_tiles;      // channel blocks and output tiles of a unit
+  int64_t block_sets, tile_sets;
+  int64_t rows, chunk, parts;         // rows of dy in all, in a chunk; parts that they are cut into
+  int64_t part_floats;                // partial dw of one part
+};
+
+// Floats of partial dw for one channel block and one output block.
+int64_t pair_floats(const Plan& p) { return p.taps * kBlock * kBlock; }
+
+// The sets that bring x and dy in least often, of those whose partial dw stays in L2.
+void choose_sets(const Conv& c, Plan& p) {
+  const int64_t pairs = most(1, kSetBytes / (pair_floats(p) * kWeightBlocks * static_cast<int64_t>(sizeof(float))));
+  double least_bytes = 0;
+  for (int64_t blocks = 1; blocks <= least(p.blocks, pairs); ++blocks) {
+    const int64_t tiles = least(p.tiles, pairs / blocks);
+    const int64_t block_sets = (p.blocks + blocks - 1) / blocks, tile_sets = (p.tiles + tiles - 1) / tiles;
+    const double bytes = static_cast<double>(block_sets) * map_bytes(c.y) + static_cast<double>(tile_sets) * map_bytes(c.x);
+    if (blocks > 1 && bytes >= least_bytes) continue;
+    least_bytes = bytes;
+    p.set_blocks = (p.blocks + block_sets - 1) / block_sets, p.set_tiles = (p.tiles + tile_sets - 1) / tile_sets;
+    p.block_sets = (p.blocks + p.set_blocks - 1) / p.set_blocks, p.tile_sets = (p.tiles + p.set_tiles - 1) / p.set_tiles;
+  }
+}
+
+Plan make_plan(const Conv& c) {
+  Plan p{};
+  p.groups = c.groups, p.taps = taps_of(c);
+  p.channels = c.w.c, p.blocks = blocks_of(p.channels);
+  p.outputs = c.w.n / c.groups, p.output_blocks = blocks_of(p.outputs);
+  p.tiles = (p.output_blocks + kWeightBlocks - 1) / kWeightBlocks;
+  choose_sets(c, p);
+  p.rows = c.y.n * c.y.d * c.y.h;
+  p.chunk = most(1, kChunkPixels / c.y.w);
+  p.part_floats = p.groups * p.output_blocks * p.blocks * pair_floats(p);
+  const int64_t sets = p.groups * p.block_sets * p.tile_sets;
+  const int64_t most_parts = most(1, least(p.rows * c.y.w / kPartPixels,
+                                           kSharedBytes / (p.part_floats * static_cast<int64_t>(sizeof(float)))));
+  p.parts = (kWantedUnits + sets - 1) / sets;
+  p.parts += p.parts * sets % 2;  // an even number of units divides better
+  p.parts = least(least(p.parts, most_parts), p.rows);
+  return p;
+}
+
+double plan_ns(const Conv& c, const Plan& p, const Machine& machine) {
+  double slots = 0;
+  const double pixels = static_cast<double>(p.rows * c.y.w);
+  const int64_t channel_tiles = (kBlock + kWeightChannels - 1) / kWeightChannels;
+  for (int64_t tile = 0; tile < p.tiles; ++tile) {
+    const int64_t vectors = span_of(p.output_blocks, p.tiles, tile).size * kVecs;
+    const int64_t channels = least(kWeightChannels, p.channels);
+    const int64_t work = most(most(vectors * channels, 8), vectors + channels);
+    slots += pixels * static_cast<double>(work * channel_tiles) * static_cast<double>(p.blocks * p.taps);
+  }
+  slots *= static_cast<double>(p.groups) * (1.0 + 16.0 / static_cast<double>(p.chunk * c.y.w));
+  const double sums = 8.0 * static_cast<double>(p.part_floats * (p.parts + 1));
+  const double bytes = map_bytes(c.x) * static_cast<double>(p.tile_sets) + map_bytes(c.y) * static_cast<double>(p.block_sets);
+  return slots * 2 * kLanes / (machine.flops_per_ns * machine.threads) + (0.3 * bytes + sums) / machine.memory_bytes_per_ns;
+}
+
+int candidates(const Op& op, const Machine& machine, Variant* out) {
+  const Conv& c = op.conv;
+  if (c.x.layout != Layout::kBlocked || c.y.layout != Layout::kBlocked || !groups_fit_blocks(c)) return 0;
+  if (!border_suffices(c)) return 0;
+  *out = {0, 0, {}, static_cast<float>(plan_ns(c, make_plan(c), machine) + 2000)};
+  return 1;
+}
+
+void prepare(const Op& op, const Variant&, Work* work, void* table) {
+  const Plan p = make_plan(op.conv);
+  *work = {};
+  work->phases = 2;
+  work->units[0] = p.parts * p.groups * p.tile_sets * p.block_sets;
+  work->units[1] = p.groups * p.tiles * p.blocks;
+  work->shared_bytes = p.parts * p.part_floats * static_cast<int64_t>(sizeof(float));
+  work->table_bytes = static_cast<int64_t>(sizeof(Plan)) + p.rows * static_cast<int64_t>(sizeof(Row));
+  if (!table) return;
+  *static_cast<Plan*>(table) = p;
+  fill_rows(op.conv, reinterpret_cast<Row*>(static_cast<Plan*>(table) + 1));
+}
+
+// Partial dw of one output tile and channel block: [tap][16 channels][blocks of the tile][16].
+int64_t piece_offset(const Plan& p, int64_t group, const Span& tile, int64_t block) {
+  return ((group * p.output_blocks + tile.start) * p.blocks + block * tile.size) * pair_floats(p);
+}
+
+// One chunk of rows for one output tile and one channel block: all its channels, all taps.
+void add_chunk(const Conv& c, const Plan& p, WeightTileArgs& a, const Span& tile, int64_t channels, float* piece) {
+  const float* const x = a.x;
+  const int64_t tiles = (channels + kWeightChannels - 1) / kWeightChannels;
+  for (int64_t tap = 0; tap < p.taps; ++tap)
+    for (int64_t i = 0; i < tiles; ++i) {
+      const Span span = span_of(channels, tiles, i);
+      a.x = x + tap_offset(c, tap) + span.start;
+      a.dw = piece + (tap * kBlock + span.start) * tile.size * kBlock;
+      weight_tile_function(span.size, tile.size)(a);
+    }
+}
+
+void run_unit(const Conv& c, const Plan& p, const Row* rows, int64_t unit, const float* x, const float* dy, float* shared) {
+  const int64_t block_set = unit % p.block_sets, tile_set = unit / p.block_sets % p.tile_sets;
+  const int64_t group = unit / (p.block_sets * p.tile_sets) % p.groups, part = unit / (p.block_sets * p.tile_sets * p.groups);
+  const Span part_rows = span_of(p.rows, p.parts, part);
+  const int64_t block_end = least(p.blocks, (block_set + 1) * p.set_blocks);
+  const int64_t tile_end = least(p.tiles, (tile_set + 1) * p.set_tiles);
+  WeightTileArgs a{};
+  a.columns = c.y.w;
+  a.x_step = c.stride[2] * kBlock;
+  a.dy_block = c.y.sc;
+  for (int64_t row = 0; row < part_rows.size; row += p.chunk) {
+    a.rows = rows + part_rows.start + row;
+    a.row_count = least(p.chunk, part_rows.size - row);
+    a.first = row == 0;
+    for (int64_t t = tile_set * p.set_tiles; t < tile_end; ++t) {
+      const Span tile = span_of(p.output_blocks, p.tiles, t);
+      a.dy = dy + (group * p.output_blocks + tile.start) * c.y.sc;
+      for (int64_t block = block_set * p.set_blocks; block < block_end; ++block) {
+        a.x = x + (group * p.blocks + block) * c.x.sc;
+        float* const piece = shared + part * p.part_floats + piece_offset(p, group, tile, block);
+        add_chunk(c, p, a, tile, least(kBlock, p.channels - block * kBlock), piece);
+      }
+    }
+  }
+}
+
+// Adds the parts of one output tile and channel block into the first one and writes it out.
+void write_piece(const Plan& p, int64_t unit, float* shared, float* dw) {
+  const int64_t block = unit % p.blocks, group = unit / (p.blocks * p.tiles);
+  const Span tile = span_of(p.output_blocks, p.tiles, unit / p.blocks % p.tiles);
+  const int64_t channels = least(kBlock, p.channels - block * kBlock), row = tile.size * kBlock;
+  float* const piece = shared + piece_offset(p, group, tile, block);
+  for (int64_t part = 1; part < p.parts; ++part)
+    for (int64_t tap = 0; tap < p.taps; ++tap)
+      for (int64_t i = tap * kBlock * row; i < (tap * kBlock + channels) * row; i += kBlock)
+        block_store(piece + i, add(block_load(piece + i), block_load(piece + part * p.part_floats + i)));
+  const int64_t lanes = least(row, p.outputs - tile.start * kBlock);
+  for (int64_t lane = 0; lane < lanes; ++lane) {
+    float* to = dw + ((group * p.outputs + tile.start * kBlock + lane) * p.channels + block * kBlock) * p.taps;
+    for (int64_t channel = 0; channel < channels; ++channel)
+      for (int64_t tap = 0; tap < p.taps; ++tap) *to++ = piece[(tap * kBlock + channel) * row + lane];
+  }
+}
+
+void run(const Prepared& prepared, int phase, int64_t first, int64_t last, const Context& context) {
+  const Conv& c = prepared.op.conv;
+  const Plan& p = *static_cast<const Plan*>(prepared.table);
+  const Row* const rows = reinterpret_cast<const Row*>(&p + 1);
+  const auto argument = [&](int i) { return static_cast<float*>(context.args[i]); };
+  float* const shared = static_cast<float*>(context.shared);
+  for (int64_t unit = first; unit < last; ++unit) {
+    if (phase == 0)
+      run_unit(c, p, rows, unit, argument(Conv::kGwX), argument(Conv::kGwDy), shared);
+    else
+      write_piece(p, unit, shared, argument(Conv::kGwDw));
+  }
+}
+
+}  // namespace
+
+extern const Kernel conv2d_grad_weight_direct;
+const Kernel conv2d_grad_weight_direct = {"direct", OpKind::kConv2dGradWeight, candidates, prepare, nullptr, run};
+
+}  // namespace CNNKERN_NAMESPACE

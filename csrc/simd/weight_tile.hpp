@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The register tile of the weight gradient on blocked maps: kBlocks blocks of output channels in the lanes times kChannels
+// input channels, broadcast, stay in registers while one flat loop walks the pixels of a list of rows,
+//     dw[c][o] += x[pixel][c] * dy[pixel][o].
+// AVX-512: 8 x 3 = 24 accumulators, 3 of dy, 1 of x; AVX2 and scalar: 12 accumulators of one block. The rows come from a
+// table, so that small maps of many images make one long reduction: a loop over rows around one over pixels spills, and a
+// 7x7 map alone would load and store the accumulators after every 49 pixels.
+#pragma once
+#include "simd/conv_geometry.hpp"
+
+namespace CNNKERN_NAMESPACE {
+namespace {
+
+// Where a row of output pixels starts, in elements: under the first tap in x, and in dy. Channel block 0 of the group 0.
+struct Row { int64_t x, dy; };
+
+constexpr int kWeightBlocks = kRegisters == 32 ? 3 : 1;
+constexpr int kWeightChannels = kRegisters == 32 ? 8 : 12 / kVecs;
+
+struct WeightTileArgs {
+  const float* x;   // first channel, tap
+  const float* dy;  // first output block
+  const Row* rows;
+  int64_t row_count, columns;
+  int64_t x_step;   // elements between neighbouring pixels
+  int64_t dy_block;
+  float* dw;        // [kChannels][kBlocks][16]
+  bool first;       // starts from zero instead of dw
+};
+using WeightTileFunction = void (*)(const WeightTileArgs&);
+
+template <int kChannels, int kBlocks>
+void weight_tile(const WeightTileArgs& a) {
+  Block acc[kChannels][kBlocks];
+  unroll<kChannels>([&](auto c) CNNKERN_LAMBDA {
+    unroll<kBlocks>([&](auto b) CNNKERN_LAMBDA {
+      acc[c][b] = a.first ? block_zero() : block_load(a.dw + (c * kBlocks + b) * kBlock);
+    });
+  });
+  const Row* row = a.rows;
+  const float* x = a.x + row->x;
+  const float* dy = a.dy + row->dy;
+  const int64_t columns = a.columns, x_step = a.x_step, dy_block = a.dy_block;
+  int64_t column = columns;
+  for (int64_t left = a.row_count * columns;;) {
+    Block gradient[kBlocks];
+    unroll<kBlocks>([&](auto b) CNNKERN_LAMBDA { gradient[b] = block_load(dy + b * dy_block); });
+    unroll<kChannels>([&](auto c) CNNKERN_LAMBDA {
+      const Vec value = set1(x[c]);
+      unroll<kBlocks>([&](auto b) CNNKERN_LAMBDA {
+        unroll<kVecs>([&](auto v) CNNKERN_LAMBDA { acc[c][b].v[v] = fma(gradient[b].v[v], value, acc[c][b].v[v]); });
+      });
+    });
+    if (--left == 0) break;
+    x += x_step;
+    dy += kBlock;
+    if (--column == 0) {
+      ++row;
+      x = a.x + row->x;
+      dy = a.dy + row->dy;
+      column = columns;
+    }
+  }
+  unroll<kChannels>([&](auto c) CNNKERN_LAMBDA {
+    unroll<kBlocks>([&](auto b) CNNKERN_LAMBDA { block_store(a.dw + (c * kBlocks + b) * kBlock, acc[c][b]); });
+  });
+}
+
+template <int kBlocks, class Sequence> struct WeightTileTable;
+template <int kBlocks, int... kIndex>
+struct WeightTileTable<kBlocks, std::integer_sequence<int, kIndex...>> {
+  static constexpr WeightTileFunction kTiles[] = {weight_tile<kIndex + 1, kBlocks>...};
+};
+
+CNNKERN_INLINE WeightTileFunction weight_tile_function(int64_t channels, int64_t blocks) {
+  using Channels = std::make_integer_sequence<int, kWeightChannels>;
+  if constexpr (kWeightBlocks == 3) {
+    if (blocks == 3) return WeightTileTable<3, Channels>::kTiles[channels - 1];
+    if (blocks == 2) return WeightTileTable<2, Channels>::kTiles[channels - 1];
+  }
+  return WeightTileTable<1, Channels>::kTiles[channels - 1];
+}
+
+// All rows of dy, image by image.
+CNNKERN_INLINE void fill_rows(const Conv& c, Row* rows) {
+  for (int64_t n = 0; n < c.y.n; ++n)
+    for (int64_t d = 0; d < c.y.d; ++d)
+      for (int64_t h = 0; h < c.y.h; ++h) {
+        const int64_t plane = d * c.stride[0] - c.padding[0], line = h * c.stride[1] - c.padding[1];
+        *rows++ = {n * c.x.sn + plane * c.x.sd + line * c.x.sh - c.padding[2] * kBlock, n * c.y.sn + d * c.y.sd + h * c.y.sh};
+      }
+}
+
+}  // namespace
+}  // namespace CNNKERN_NAMESPACE
