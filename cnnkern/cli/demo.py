@@ -65,7 +65,7 @@ def run(fold: int = 0, plot: str | None = None) -> None:
     _heading("Data")
     (x_train, _), (x_test, y_test) = data.digits().fold(fold)
     print(f"1,797 handwritten digits of 8x8 pixels: {len(x_train)} to learn from, {len(x_test)} held out (fold {fold})")
-    _show_images(x_test[:6], [f"a {label}" for label in y_test[:6]])
+    _show_images(x_test[10:15], [f"a {label}" for label in y_test[10:15]])
     _heading("Network")
     print(models.course_cnn(image_size=8, seed=SEED).summary((1, 1, 8, 8)))
     _heading(
@@ -113,9 +113,9 @@ def _show_images(images: Array, captions: Sequence[str]) -> None:
     """Images (n, 1, 8, 8) in 0..1 as characters, side by side, each above its caption."""
     levels = np.clip(np.rint(images[:, 0] * (len(_INK) - 1)), 0, len(_INK) - 1).astype(int)
     for row in range(images.shape[2]):
-        print("  " + "   ".join("".join(_INK[level] * 2 for level in image[row]) for image in levels).rstrip())
+        print(("  " + "   ".join("".join(_INK[level] * 2 for level in image[row]) for image in levels)).rstrip())
     width = 2 * images.shape[3]
-    print("  " + "   ".join(f"{caption:^{width}}" for caption in captions).rstrip())
+    print(("  " + "   ".join(f"{caption:^{width}}" for caption in captions)).rstrip())
 
 
 def _show_answers(held_out: data.Digits, answers: Array) -> None:

@@ -11,24 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cnnkern import functional, graph
+from cnnkern.engine import Executable
 from cnnkern.nn.module import Module, kept_statistics, mode
 from cnnkern.train.optim import Optimizer
-
-try:
-    from cnnkern.engine import Executable
-except ImportError:
-
-    class Executable:  # type: ignore[no-redef]
-        """Interprets the graph node by node."""
-
-        def __init__(self, recorded: graph.Graph, mutable: bool = True) -> None:
-            self.graph = recorded
-
-        def __call__(self, *arrays: Any) -> list[Any]:
-            leaves: list[Any] = []
-            graph.flatten(graph.run_numpy(self.graph, arrays), leaves)
-            return leaves
-
 
 Array = npt.NDArray[Any]
 LossFunction = Callable[[Any, Any], Any]
@@ -60,60 +45,46 @@ def _trace(function: Callable[..., Any], arrays: tuple[Array, ...]) -> graph.Gra
 class Plan:
     """An executable graph of (inputs..., targets?) -> whatever was traced, with the checks that labels need."""
 
-    def __init__(self, function: Callable[..., Any], arrays: tuple[Array, ...], mutable: bool) -> None:
+    def __init__(self, function: Callable[..., Any], arrays: tuple[Array, ...]) -> None:
         self.graph = _trace(function, arrays)
-        self._execute = Executable(self.graph, mutable=mutable)
+        self._execute = Executable(self.graph)
         self._labels = [
             (self.graph.inputs.index(node.inputs[1]), node.inputs[0].shape[1], node.attrs["ignore_index"])
             for node in self.graph.nodes
             if node.op.name == "cross_entropy" and node.inputs[1] in self.graph.inputs
         ]
 
-    def __call__(self, arrays: tuple[Array, ...]) -> Any:
+    def __call__(self, arrays: tuple[Array, ...], rng: Array) -> Any:
         for position, classes, ignored in self._labels:
             labels = arrays[position]
             wrong = ((labels < 0) | (labels >= classes)) & (labels != ignored)
             if wrong.any():
                 raise ValueError(f"cross_entropy: targets must lie in 0..{classes - 1}, found {labels[wrong][0]}")
-        return self.graph.restore(self._execute(*arrays))
+        return self.graph.restore(self._execute(*arrays, *([rng] if self.graph.implicit else [])))
 
 
 class PlanCache:
     """Plans by the shapes of their inputs and the modes of the model; the oldest of more than a few goes."""
 
-    def __init__(self, model: Module, function: Callable[..., Any], mutable: bool) -> None:
-        self.model, self.function, self.mutable = model, function, mutable
+    def __init__(self, model: Module, function: Callable[..., Any]) -> None:
+        self.model, self.function = model, function
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
 
-    def __call__(self, arrays: tuple[Array, ...]) -> Any:
+    def __call__(self, arrays: tuple[Array, ...], rng: Array) -> Any:
         modes = tuple((module.training, module.trainable) for module in self.model.modules())
         key = (modes, tuple((array.shape, array.dtype) for array in arrays))
         plan = self._plans.get(key)
         if plan is None:
-            plan = self._plans[key] = Plan(self.function, arrays, self.mutable)
+            plan = self._plans[key] = Plan(self.function, arrays)
             if len(self._plans) > _MAX_PLANS:
                 self._plans.popitem(last=False)
         self._plans.move_to_end(key)
-        return plan(arrays)
+        return plan(arrays, rng)
 
 
-class Randomness:
-    """The (seed, step) that dropout draws from, as a constant of the graph whose content changes."""
-
-    def __init__(self, seed: int) -> None:
-        self.words = np.array([[seed & 0x7FFFFFFF, 0]], np.int32)
-
-    def enter(self) -> None:
-        """Let the current trace draw from here."""
-        trace = graph.current_trace()
-        assert trace is not None
-        trace.implicit["rng"] = trace.constant(self.words)
-
-    def leave(self) -> None:
-        """The words are a constant, so the graph needs no implicit input."""
-        trace = graph.current_trace()
-        assert trace is not None
-        trace.implicit.pop("rng", None)
+def _rng(seed: int, step: int) -> Array:
+    """The (seed, step) that dropout draws from."""
+    return np.array([[seed & 0x7FFFFFFF, step & 0x7FFFFFFF]], np.int32)
 
 
 def _parameters(model: Module) -> dict[str, Array]:
@@ -140,12 +111,11 @@ class TrainingStep:
 
     def __init__(self, model: Module, loss: LossFunction, optimizer: Optimizer, seed: int) -> None:
         self.model, self.loss, self.optimizer = model, loss, optimizer
-        self._random = Randomness(seed)
-        self._plans = PlanCache(model, self._record, mutable=True)
+        self._seed = seed
+        self._plans = PlanCache(model, self._record)
         self._counting = [m for m in model.modules() if type(m).after_training_step is not Module.after_training_step]
 
     def _record(self, *symbols: Any) -> tuple[Any, Any]:
-        self._random.enter()
         parameters = _parameters(self.model)
         if not parameters:
             raise ValueError("fit: the model has no trainable parameters")
@@ -154,15 +124,13 @@ class TrainingStep:
         for name, gradient in gradients.items():
             if gradient is not None:
                 self.optimizer.record(name, gradient)
-        self._random.leave()
         return value, outputs
 
     def __call__(self, inputs: tuple[Array, ...], targets: Array) -> tuple[float, Any]:
         arrays = (*inputs, targets)
         self.optimizer.bind(_parameters(self.model))
         self.optimizer.before_step()
-        self._random.words[0, 1] = self.optimizer.steps & 0x7FFFFFFF
-        value, outputs = self._plans(arrays)
+        value, outputs = self._plans(arrays, _rng(self._seed, self.optimizer.steps))
         for module in self._counting:
             module.after_training_step()
         return float(value), outputs
@@ -181,25 +149,24 @@ def value_and_grad(
     loss does not depend on has zeros.
     """
     function = as_loss(loss)
-    random = Randomness(seed)
+    rng = _rng(seed, 0)
 
     def record(target: Module, symbols: tuple[Any, ...]) -> tuple[Any, list[Any]]:
-        random.enter()
         parameters = _parameters(target)
         value, _, gradients = _differentiate(target, function, symbols[:-1], symbols[-1], parameters)
-        random.leave()
         return value, [np.zeros_like(parameters[name]) if g is None else g for name, g in gradients.items()]
 
-    plans = PlanCache(model, lambda *symbols: record(model, symbols), mutable=False)
+    plans = PlanCache(model, lambda *symbols: record(model, symbols))
 
     def evaluate(x: Any, y: Any) -> tuple[float, dict[str, Array]]:
         arrays = _examples(x, y)
         with kept_statistics():
             if arrays[0].dtype == np.float64:
                 exact = model.astype(np.float64)
-                value, found = graph.run_numpy(_trace(lambda *symbols: record(exact, symbols), arrays), arrays)
+                traced = _trace(lambda *symbols: record(exact, symbols), arrays)
+                value, found = graph.run_numpy(traced, arrays, {"rng": rng})
             else:
-                value, found = plans(arrays)
+                value, found = plans(arrays, rng)
         return float(value), dict(zip(_parameters(model), found, strict=True))
 
     return evaluate
@@ -210,12 +177,10 @@ def gradient_graph(model: Module, x: Any, y: Any, loss: str | LossFunction = "cr
 
     Its inputs are those of x, then y; its outputs (loss, {parameter name: gradient}). For a look inside: nothing runs.
     """
-    function, random = as_loss(loss), Randomness(0)
+    function = as_loss(loss)
 
     def record(*symbols: Any) -> tuple[Any, dict[str, Any]]:
-        random.enter()
         value, _, gradients = _differentiate(model, function, symbols[:-1], symbols[-1], _parameters(model))
-        random.leave()
         return value, gradients
 
     with kept_statistics():
@@ -234,7 +199,7 @@ class Inference:
 
     def __init__(self, model: Module, loss: LossFunction | None = None) -> None:
         self.model, self.loss = model, loss
-        self._plans = PlanCache(model, self._record, mutable=False)
+        self._plans = PlanCache(model, self._record)
 
     def _record(self, *symbols: Any) -> Any:
         if self.loss is None:
@@ -244,7 +209,7 @@ class Inference:
 
     def __call__(self, arrays: tuple[Array, ...]) -> Any:
         with mode(self.model, training=False):
-            return self._plans(arrays)
+            return self._plans(arrays, _rng(0, 0))
 
     def shapes(self, arrays: tuple[Array, ...]) -> Any:
         """Empty outputs in the model's structure, for no examples; nothing is computed."""
