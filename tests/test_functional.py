@@ -136,6 +136,8 @@ CASES = {
     "huber_loss-weight": Case(
         lambda L, a, b, w: L.huber_loss(a, b, weight=w), ((5, 9), (5, 9), positive(5, 9)), (0, 1)
     ),
+    "pseudo_huber_loss": Case(lambda L, a, b: L.pseudo_huber_loss(a, b, delta=0.7), ((5, 9), (5, 9))),
+    "hinge_loss": Case(lambda L, a, b: L.hinge_loss(a, b), ((5, 9), lambda rng: rng.choice([-1.0, 1.0], (5, 9))), (0,)),
     "binary_cross_entropy": Case(
         lambda L, x, t, w: L.binary_cross_entropy(x, t, w), (positive(3, 4), positive(3, 4), positive(4)), (0,)
     ),
@@ -160,6 +162,12 @@ class Torch:
 
     def __init__(self, torch: Any) -> None:
         self.torch = torch
+
+    def pseudo_huber_loss(self, input: Any, target: Any, delta: float) -> Any:
+        return (delta**2 * ((1 + ((input - target) / delta) ** 2).sqrt() - 1)).mean()
+
+    def hinge_loss(self, input: Any, target: Any) -> Any:
+        return (1 - input * target).clamp(min=0).mean()
 
     def __getattr__(self, name: str) -> Any:
         home = self.torch if name in ("negative", "sigmoid", "tanh") else self.torch.nn.functional

@@ -13,8 +13,8 @@ from cnnkern.graph import OPS, Attrs, KernelCall, Node, OpDef, Spec, Symbol, app
 
 RELU = unary("relu")
 LEAKY_RELU = unary("leaky_relu", parameters=("slope", ""))
-SIGMOID = unary("sigmoid", saved="y")
-TANH = unary("tanh", saved="y")
+SIGMOID = unary("sigmoid", saved="y", second=lambda y: 1.0 - 2.0 * y)
+TANH = unary("tanh", saved="y", second=lambda y: -2.0 * y)
 CLAMP = unary("clamp", parameters=("low", "high"))
 
 

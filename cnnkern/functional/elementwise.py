@@ -48,10 +48,15 @@ MULTIPLY = _binary("multiply", lambda a, b, y, dy: (dy * b, dy * a))
 DIVIDE = _binary("divide", lambda a, b, y, dy: (dy / b, -(dy / b * y)))
 
 
-def unary(name: str, saved: str = "x", parameters: tuple[str, str] = ("", "")) -> OpDef:
-    """Define an op of one argument whose gradient op, <name>_grad, takes dy and x or y (`saved`).
+def unary(
+    name: str,
+    saved: str = "x",
+    parameters: tuple[str, str] = ("", ""),
+    second: Callable[[Any], Any] = lambda saved: None,
+) -> OpDef:
+    """Define an op of one argument whose gradient op, <name>_grad, takes dy and x or y (`saved`) and is linear in dy.
 
-    parameters: the attributes that the core calls alpha and beta.
+    parameters: the attributes that the core calls alpha and beta. second: d(gradient / dy) / d saved, None if it is 0.
     """
 
     def core_attrs(node: Node) -> Attrs:
@@ -64,7 +69,15 @@ def unary(name: str, saved: str = "x", parameters: tuple[str, str] = ("", "")) -
     def gradient(node: Node, dy: Symbol) -> tuple[Symbol | None, ...]:
         return apply(grad, (dy, node.inputs[0] if saved == "x" else node.outputs[0]), node.attrs)
 
-    grad = define(f"{name}_grad", _same, lower=lambda node: elementwise("unary_grad", core_attrs(node), node))
+    def grad_gradient(node: Node, g: Symbol) -> tuple[Symbol | None, ...]:
+        dy, value = node.inputs
+        curvature = second(value)
+        return apply(grad, (g, value), node.attrs)[0], None if curvature is None else g * dy * curvature
+
+    def lower_grad(node: Node) -> list[KernelCall]:
+        return elementwise("unary_grad", core_attrs(node), node)
+
+    grad = define(f"{name}_grad", _same, gradient=grad_gradient, lower=lower_grad)
     return define(name, _same, gradient=gradient, lower=lambda node: elementwise("unary", core_attrs(node), node))
 
 
@@ -85,10 +98,10 @@ SCALE: OpDef = _linear(
     alpha="alpha",
     beta="beta",
 )
-EXP = unary("exp", saved="y")
-LOG = unary("log")
-SQRT = unary("sqrt", saved="y")
-SQUARE = unary("square")
+EXP = unary("exp", saved="y", second=lambda y: 1.0)
+LOG = unary("log", second=lambda x: -1.0 / (x * x))
+SQRT = unary("sqrt", saved="y", second=lambda y: -0.5 / (y * y))
+SQUARE = unary("square", second=lambda x: 2.0)
 
 
 def scaled(value: Any, alpha: float, beta: float = 0.0) -> Any:

@@ -50,7 +50,12 @@ def _lower(node: Node) -> list[KernelCall]:
 
 def _pool(name: str, infer: Any, saves_indices: bool) -> OpDef:
     """Define a pooling op and its gradient op, which takes the attributes of the forward op and the input's shape."""
-    grad = define(f"{name}_grad", _infer_grad, lower=_lower)
+
+    def grad_gradient(node: Node, g: Symbol) -> tuple[Symbol | None, ...]:
+        attrs = {key: value for key, value in node.attrs.items() if key != "input_shape"}
+        return apply(forward, (g,), {**attrs, "output_size": node.inputs[0].shape[2:]})
+
+    grad = define(f"{name}_grad", _infer_grad, gradient=None if saves_indices else grad_gradient, lower=_lower)
 
     def gradient(node: Node, dy: Symbol | None, *_: Symbol | None) -> tuple[Symbol | None, ...]:
         attrs = {"input_shape": node.inputs[0].shape, **node.attrs}
@@ -58,7 +63,8 @@ def _pool(name: str, infer: Any, saves_indices: bool) -> OpDef:
             attrs.pop("output_size")
         return apply(grad, (dy, node.outputs[1]) if saves_indices else (dy,), attrs)
 
-    return define(name, infer, gradient=gradient, lower=_lower)
+    forward = define(name, infer, gradient=gradient, lower=_lower)
+    return forward
 
 
 MAX_POOL2D = _pool("max_pool2d", _infer_max_pool, True)
