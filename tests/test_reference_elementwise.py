@@ -86,10 +86,12 @@ class TestElementwise:
         x, dy = normal(*target), normal(2, 3, 4)
         oracle.assert_gradient(lambda x: np.broadcast_to(x, (2, 3, 4)), x, dy, reference.sum_to(dy, shape=target))
 
-    def test_expand_is_the_gradient_of_sum_to(self) -> None:
-        x, dy = normal(2, 3, 4), normal(2, 1, 4, seed=1)
-        expanded = reference.expand(dy, np.full((1, 1, 1), 0.5), shape=x.shape)
-        oracle.assert_gradient(lambda x: reference.sum_to(x, shape=dy.shape, scale=0.5), x, dy, expanded)
+    @pytest.mark.parametrize("target", [(2, 3, 4), (1, 3, 1), (2, 1, 4), (1, 1, 1)])
+    def test_expand_is_the_gradient_of_sum_to(self, target: tuple[int, ...]) -> None:
+        x, dy, factor = normal(2, 3, 4), normal(*target), np.full((1, 1, 1), 0.3)
+        dx = reference.expand(dy, factor, shape=(2, 3, 4))
+        oracle.assert_gradient(lambda x: reference.sum_to(x, shape=target, scale=0.3), x, dy, dx)
+        assert reference.expand(np.ones((1, 2), np.int64), np.array([[3]]), shape=(2, 2)).tolist() == [[3, 3], [3, 3]]
 
     def test_sum_to_scale_and_errors(self) -> None:
         x = np.arange(6).reshape(2, 3)

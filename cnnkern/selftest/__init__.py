@@ -26,7 +26,7 @@ _EXACT = (  # on whole numbers
     *("conv2d", "conv2d_grad_input", "conv2d_grad_weight", "matmul"),
     *("max_pool2d", "max_pool2d_grad", "adaptive_max_pool2d", "adaptive_max_pool2d_grad"),
     *("relu", "relu_grad", "leaky_relu", "leaky_relu_grad", "clamp", "clamp_grad", "negative", "square", "square_grad"),
-    *("scale", "add", "subtract", "multiply", "sum_to", "concat", "slice", "pad"),
+    *("scale", "add", "subtract", "multiply", "sum_to", "expand", "concat", "slice", "pad"),
 )
 
 

@@ -74,7 +74,7 @@ def _matrix_product(values: Values) -> Iterator[Case]:
 _POOLS: tuple[tuple[Any, ...], ...] = (
     ((2, 16, 8, 8), (2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1), (4, 4)),
     ((1, 35, 15, 14), (3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1), (8, 7)),
-    ((2, 5, 6, 8), (3, 2), (2, 3), ((0, 0), (1, 1)), (1, 1), (3, 4)),  # windows that hang over the edge
+    ((2, 5, 6, 7), (3, 2), (2, 3), ((0, 0), (1, 1)), (1, 1), (3, 3)),  # windows that hang over the edge
     ((1, 19, 9, 8), (3, 2), (2, 1), ((1, 1), (1, 1)), (2, 3), (4, 7)),
 )
 
@@ -161,6 +161,8 @@ def _moving(values: Values) -> Iterator[Case]:
     for shape, target in ((x4, (1, 19, 1, 1)), (x4, (4, 1, 5, 6)), ((33, 17), (1, 17)), ((7, 40), (1, 1))):
         yield Case("sum_to", (values(*shape),), {"shape": target, "scale": 1.0})
         yield Case("sum_to", (values(*shape),), {"shape": target, "scale": 0.25})
+        factor = np.full((1,) * len(shape), 0.25, np.float32)
+        yield Case("expand", (values(*target), factor), {"shape": shape})
     yield Case("concat", tuple(values(2, c, 5, 6) for c in (16, 5, 19)), {"axis": 1})
     yield Case("concat", (values(3, 4), values(5, 4)), {"axis": 0})
     yield Case("slice", (values(2, 40, 5, 6),), {"axis": 1, "start": 7, "stop": 30})
