@@ -61,7 +61,8 @@ struct Matmul {
 // max_pool2d_grad:     dy, indices -> dx      avg_pool2d_grad:  dy -> dx
 // indices: int32, h * W + w of the maximum in its input plane (PyTorch's meaning); the first maximum wins, NaN is greatest.
 struct Pool {
-  enum Arg { kIn, kOut, kIndices };  // forward: kIn = x, kOut = y; backward: kIn = dy, kOut = dx
+  enum Arg { kIn, kOut, kIndices };  // forward: kIn = x, kOut = y; backward of the average: kIn = dy, kOut = dx
+  enum MaxGradArg { kMaxGradDy, kMaxGradIndices, kMaxGradDx };
   Tensor x, y, indices;              // x and y as in the forward direction, whichever way the operation goes
   int64_t kernel[3], stride[3], padding[3], dilation[3];
   int32_t adaptive;           // windows [floor(i H / OH), ceil((i + 1) H / OH)); kernel, stride, padding unused

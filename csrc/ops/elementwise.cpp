@@ -30,6 +30,7 @@ void make_unary(const OpInfo& info, const Attributes& attributes, const Tensors&
   for (const Tensor& t : args) require(same_shape(t, args[0]), info.name, "shapes differ");
   op.unary.x = args[args.size() - 2];
   op.unary.y = args.back();
+  if (info.kind == OpKind::kUnaryGrad) op.unary.dy = args[Unary::kDy];
   op.unary.function = function_named(info, attributes, kUnary, Function::kRelu);
   op.unary.alpha = attributes.real("alpha", op.unary.function == Function::kLeakyRelu ? 0.01 : 1.0);
   op.unary.beta = attributes.real("beta", 0);

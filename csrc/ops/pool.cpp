@@ -59,7 +59,7 @@ void make_batch_norm(const OpInfo& info, const Attributes& attributes, const Ten
     return t.present;
   };
   if (info.kind == OpKind::kBatchNormGrad) {
-    norm.y = args[BatchNorm::kGDy], norm.x = args[BatchNorm::kGX];
+    norm.y = args[BatchNorm::kGDy], norm.x = args[BatchNorm::kGX], norm.dx = args[BatchNorm::kGDx];
     require(same_shape(args[BatchNorm::kGDx], norm.x), info.name, "dx must have the input's shape");
     require(args[BatchNorm::kGDx].layout == norm.x.layout && norm.y.layout == norm.x.layout, info.name, "layouts differ");
     for (int i : {BatchNorm::kGMean, BatchNorm::kGRstd, BatchNorm::kGDweight, BatchNorm::kGDbias}) vector(i);

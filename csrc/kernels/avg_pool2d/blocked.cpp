@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// y = the sum of each window / the number of its elements (or a given divisor). Blocked layout, one output row of one
+// channel block per unit, 16 channels at once. Whole windows of 2x2 and 3x3 are unrolled; large ones (a global average)
+// take four sums side by side, each ended after 32 rows of the window, which hides the latency of the addition and
+// keeps the rms error near 1e-7. Limited by memory.
+#include "simd/window.hpp"
+
+namespace CNNKERN_NAMESPACE {
+namespace {
+
+constexpr int kWays = 4;
+
+// The sum of a small window, in the order of its taps.
+CNNKERN_INLINE Block window_sum(const float* x, int64_t row_stride, int rows, int columns) {
+  Block sum = block_zero();
+  for (int r = 0; r < rows; ++r)
+    for (int s = 0; s < columns; ++s) sum = add(sum, block_load(x + r * row_stride + s * kBlock));
+  return sum;
+}
+
+// The sum of a large one: four columns side by side within a row, four rows side by side.
+Block large_sum(const float* x, int64_t row_stride, int rows, int columns) {
+  Block total[kWays];
+  unroll<kWays>([&](auto i) CNNKERN_LAMBDA { total[i] = block_zero(); });
+  for (int r = 0; r < rows; ++r) {
+    const float* row = x + r * row_stride;
+    Block sum[kWays];
+    unroll<kWays>([&](auto i) CNNKERN_LAMBDA { sum[i] = block_zero(); });
+    int s = 0;
+    for (; s + kWays <= columns; s += kWays)
+      unroll<kWays>([&](auto i) CNNKERN_LAMBDA { sum[i] = add(sum[i], block_load(row + (s + i) * kBlock)); });
+    for (; s < columns; ++s) sum[0] = add(sum[0], block_load(row + s * kBlock));
+    Block& into = total[r % kWays];
+    into = add(into, add(add(sum[0], sum[1]), add(sum[2], sum[3])));
+  }
+  return add(add(total[0], total[1]), add(total[2], total[3]));
+}
+
+int candidates(const Op& op, const Machine& machine, Variant* out) {
+  const Pool& pool = op.pool;
+  if (!is_blocked_pool(pool)) return 0;
+  const double taps = pool.adaptive ? 1 : static_cast<double>(pool.kernel[1] * pool.kernel[2]);
+  out[0] = Variant{};
+  out[0].ns = pool_ns(machine, elements(pool.x) + elements(pool.y), pool.y, taps);
+  return 1;
+}
+
+void prepare(const Op& op, const Variant&, Work* work, void* table) {
+  const Pool& pool = op.pool;
+  work->phases = 1;
+  work->units[0] = pool.y.n * blocks_of(pool.y.c) * pool.y.h;
+  work->table_bytes = (pool.y.h + pool.y.w) * static_cast<int64_t>(sizeof(Window));
+  if (!table) return;
+  Window* windows = static_cast<Window*>(table);
+  for (int64_t i = 0; i < pool.y.h; ++i) windows[i] = window_of(pool, 1, i);
+  for (int64_t i = 0; i < pool.y.w; ++i) windows[pool.y.h + i] = window_of(pool, 2, i);
+}
+
+// x: the first row of the windows; y: the output row.
+CNNKERN_INLINE void pool_row(const Pool& op, const float* x, const Window& row, const Window* columns, float* y) {
+  for (int64_t ow = 0; ow < op.y.w; ++ow) {
+    const Window column = columns[ow];
+    const float* from = x + static_cast<int64_t>(column.first) * kBlock;
+    Block sum;
+    if (row.taps == 2 && column.taps == 2)
+      sum = window_sum(from, op.x.sh, 2, 2);
+    else if (row.taps == 3 && column.taps == 3)
+      sum = window_sum(from, op.x.sh, 3, 3);
+    else if (static_cast<int64_t>(row.taps) * column.taps < 4 * kWays)
+      sum = window_sum(from, op.x.sh, row.taps, column.taps);
+    else
+      sum = large_sum(from, op.x.sh, row.taps, column.taps);
+    const float elements = op.divisor ? static_cast<float>(op.divisor)
+                                      : static_cast<float>(row.elements) * static_cast<float>(column.elements);
+    block_store(y + ow * kBlock, div(sum, block_set1(elements)));
+  }
+}
+
+void run(const Prepared& prepared, int, int64_t first, int64_t last, const Context& context) {
+  const Pool& op = prepared.op.pool;
+  const Window* windows = static_cast<const Window*>(prepared.table);
+  const float* x = static_cast<const float*>(context.args[Pool::kIn]);
+  float* y = static_cast<float*>(context.args[Pool::kOut]);
+  const int64_t blocks = blocks_of(op.y.c);
+  for (int64_t unit = first; unit < last; ++unit) {
+    const int64_t h = unit % op.y.h, block = unit / op.y.h % blocks, n = unit / (op.y.h * blocks);
+    float* to = at_block(op.y, y, n, block, 0, h, 0);
+    pool_row(op, at_block(op.x, x, n, block, 0, windows[h].first, 0), windows[h], windows + op.y.h, to);
+    const int lanes = static_cast<int>(op.y.c - block * kBlock);
+    if (lanes < kBlock) empty_tail(to, op.y.w * kBlock, lanes);  // a window without elements is NaN in every lane
+  }
+}
+
+}  // namespace
+
+extern const Kernel avg_pool2d_blocked;
+const Kernel avg_pool2d_blocked = {"blocked", OpKind::kAvgPool2d, candidates, prepare, nullptr, run};
+
+}  // namespace CNNKERN_NAMESPACE

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// y = the maximum of each window, indices = its place h * W + w in the input plane (where wanted): the first maximum,
+// or the first NaN. Blocked layout, one output row of one channel block per unit, 16 channels at once; whole windows of
+// 2x2 and 3x3 are unrolled. A tap is two compares and two blends; neighbouring windows are independent and overlap in
+// the core.
+#include "simd/window.hpp"
+
+namespace CNNKERN_NAMESPACE {
+namespace {
+
+struct Result {
+  Block y;
+  BlockI index;
+};
+
+// The window whose first tap is x, at place `place` of the plane. At least one tap.
+template <bool kIndices>
+CNNKERN_INLINE Result window_max(const float* x, int32_t place, int rows, int columns, int64_t row_step,
+                                 int64_t column_step, int32_t row_places, int32_t column_places) {
+  Result best{block_load(x), block_set1_i(place)};
+  for (int r = 0; r < rows; ++r) {
+    for (int s = 0; s < columns; ++s) {
+      const Block v = block_load(x + r * row_step + s * column_step);
+      if constexpr (kIndices) {
+        const BlockI here = block_set1_i(place + r * row_places + s * column_places);
+        unroll<kVecs>([&](auto i) CNNKERN_LAMBDA {
+          const Mask keep = either(less_equal(v.v[i], best.y.v[i]), is_nan(best.y.v[i]));
+          best.y.v[i] = select(keep, best.y.v[i], v.v[i]);
+          best.index.v[i] = select(keep, best.index.v[i], here.v[i]);
+        });
+      } else {
+        best.y = select(is_nan(v), v, max(v, best.y));  // max keeps a NaN that is there already
+      }
+    }
+  }
+  return best;
+}
+
+struct Row {
+  const float* x;  // the plane
+  float* y;        // the output row
+  int32_t* indices;
+  Window window;  // along H
+};
+
+template <bool kIndices>
+void pool_row(const Pool& op, const Row& row, const Window* columns, int lanes) {
+  const int64_t row_step = op.adaptive ? op.x.sh : op.dilation[1] * op.x.sh;
+  const int32_t dilation = op.adaptive ? 1 : static_cast<int32_t>(op.dilation[2]);
+  const int32_t width = static_cast<int32_t>(op.x.w);
+  const int32_t row_places = op.adaptive ? width : static_cast<int32_t>(op.dilation[1]) * width;
+  const int64_t column_step = dilation * kBlock;
+  const int taps_h = row.window.taps;
+  const BlockMask keep = first_channels(lanes);
+  for (int64_t ow = 0; ow < op.y.w; ++ow) {
+    const int first = columns[ow].first, taps_w = columns[ow].taps;
+    const float* x = row.x + row.window.first * op.x.sh + first * kBlock;
+    const int32_t place = row.window.first * width + first;
+    const auto take = [&](int rows, int cols) CNNKERN_LAMBDA {
+      return window_max<kIndices>(x, place, rows, cols, row_step, column_step, row_places, dilation);
+    };
+    Result result{block_set1(-__builtin_inff()), block_set1_i(-1)};
+    if (taps_h == 2 && taps_w == 2)
+      result = take(2, 2);
+    else if (taps_h == 3 && taps_w == 3)
+      result = take(3, 3);
+    else if (taps_h > 0 && taps_w > 0)
+      result = take(taps_h, taps_w);
+    if (lanes < kBlock) {
+      result.y = select(keep, result.y, block_zero());
+      result.index = select(keep, result.index, block_set1_i(0));
+    }
+    block_store(row.y + ow * kBlock, result.y);
+    if (kIndices) block_store_i(row.indices + ow * kBlock, result.index);
+  }
+}
+
+int candidates(const Op& op, const Machine& machine, Variant* out) {
+  const Pool& pool = op.pool;
+  if (!is_blocked_pool(pool)) return 0;
+  const double taps = pool.adaptive ? 1 : static_cast<double>(pool.kernel[1] * pool.kernel[2]);
+  out[0] = Variant{};
+  out[0].ns = pool_ns(machine, elements(pool.x) + 2 * elements(pool.y), pool.y, taps);
+  return 1;
+}
+
+void prepare(const Op& op, const Variant&, Work* work, void* table) {
+  const Pool& pool = op.pool;
+  work->phases = 1;
+  work->units[0] = pool.y.n * blocks_of(pool.y.c) * pool.y.h;
+  work->table_bytes = (pool.y.h + pool.y.w) * static_cast<int64_t>(sizeof(Window));
+  if (!table) return;
+  Window* windows = static_cast<Window*>(table);
+  for (int64_t i = 0; i < pool.y.h; ++i) windows[i] = window_of(pool, 1, i);
+  for (int64_t i = 0; i < pool.y.w; ++i) windows[pool.y.h + i] = window_of(pool, 2, i);
+}
+
+void run(const Prepared& prepared, int, int64_t first, int64_t last, const Context& context) {
+  const Pool& op = prepared.op.pool;
+  const Window* windows = static_cast<const Window*>(prepared.table);
+  const float* x = static_cast<const float*>(context.args[Pool::kIn]);
+  float* y = static_cast<float*>(context.args[Pool::kOut]);
+  int32_t* indices = op.indices.present ? static_cast<int32_t*>(context.args[Pool::kIndices]) : nullptr;
+  const int64_t blocks = blocks_of(op.y.c);
+  for (int64_t unit = first; unit < last; ++unit) {
+    const int64_t h = unit % op.y.h, block = unit / op.y.h % blocks, n = unit / (op.y.h * blocks);
+    const int lanes = static_cast<int>(least(kBlock, op.y.c - block * kBlock));
+    Row row{at_block(op.x, x, n, block, 0, 0, 0), at_block(op.y, y, n, block, 0, h, 0), nullptr, windows[h]};
+    if (indices) {
+      row.indices = at_block(op.indices, indices, n, block, 0, h, 0);
+      pool_row<true>(op, row, windows + op.y.h, lanes);
+    } else {
+      pool_row<false>(op, row, windows + op.y.h, lanes);
+    }
+  }
+}
+
+}  // namespace
+
+extern const Kernel max_pool2d_blocked;
+const Kernel max_pool2d_blocked = {"blocked", OpKind::kMaxPool2d, candidates, prepare, nullptr, run};
+
+}  // namespace CNNKERN_NAMESPACE
