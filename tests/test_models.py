@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from oracle import torch_or_skip
 
 import cnnkern
 from cnnkern import models, nn, train
 from cnnkern.models import _registry
-from oracle import torch_or_skip
 
 TORCHVISION = json.loads((Path(__file__).parent / "torchvision_names.json").read_text("utf-8"))
 
@@ -24,9 +24,8 @@ def parameters(model: nn.Module) -> int:
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
 def test_names_and_shapes_are_torchvisions(name: str) -> None:
-    model = models.get(name)(
-        weights={key: np.zeros(shape, np.float32 if shape else np.int64) for key, shape in TORCHVISION[name]}
-    )
+    weights = {key: np.zeros(shape, np.float32 if shape else np.int64) for key, shape in TORCHVISION[name]}
+    model = models.get(name)(weights=weights)
     found = [[key, list(array.shape)] for key, array in model.state_dict().items()]
     assert sorted(found) == sorted(TORCHVISION[name])
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from oracle import torch_or_skip
 
 import cnnkern
 from cnnkern import functional, nn
 from cnnkern.nn import init
-from oracle import torch_or_skip
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -67,7 +67,7 @@ def test_names_are_paths_in_order_of_registration() -> None:
 
 def test_state_is_a_snapshot_and_loading_keeps_the_arrays() -> None:
     first, second = Net(), Net()
-    state, arrays = first.state_dict(), {name: array for name, array in second.named_parameters()}
+    state, arrays = first.state_dict(), dict(second.named_parameters())
     assert not np.array_equal(state["fc.weight"], second.fc.weight)
     assert second.load_state_dict(state) == ((), ())
     for name, array in second.named_parameters():
@@ -120,7 +120,7 @@ def test_assignment_copies_into_the_array() -> None:
 
 @pytest.mark.parametrize("name", ["", "a.b", "forward", "weight", "training"])
 def test_names_that_cannot_be_registered(name: str) -> None:
-    with pytest.raises(ValueError, match="already in use|without dots"):
+    with pytest.raises(ValueError, match=r"already in use|without dots"):
         nn.Linear(2, 2).register_parameter(name, np.zeros(1))
 
 
@@ -196,7 +196,7 @@ def test_containers() -> None:
     layers = [nn.Linear(2, 2) for _ in range(4)]
     chain = nn.Sequential(*layers)
     assert len(chain) == 4 and chain[-1] is layers[3] and list(chain) == layers
-    assert [module for module in chain[1:3]] == layers[1:3]
+    assert list(chain[1:3]) == layers[1:3]
     chain[0] = replaced = nn.Identity()
     assert chain[0] is replaced
     with pytest.raises(IndexError, match="index 4 of 4"):
@@ -292,7 +292,7 @@ def test_equal_weights_stay_equal() -> None:
 
 @pytest.mark.parametrize("call", [lambda: init.fans((3,)), lambda: init.he((3, 3), 0, mode="fan")])  # type: ignore[arg-type]
 def test_initial_values_refuse(call: Any) -> None:
-    with pytest.raises(ValueError, match="two axes|fan_in"):
+    with pytest.raises(ValueError, match=r"two axes|fan_in"):
         call()
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Training: optimizers against PyTorch, the same bits for any threads, resuming, frozen parts, data, callbacks, accuracy."""
+"""Training: optimizers against PyTorch, the same bits for any threads, resuming, frozen parts, callbacks, accuracy."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from oracle import torch_or_skip
 
 import cnnkern
 from cnnkern import data, functional, models, nn, train
 from cnnkern.cli import demo
-from oracle import torch_or_skip
 
 RNG = np.random.default_rng(11)
 X = RNG.standard_normal((50, 6), dtype=np.float32)

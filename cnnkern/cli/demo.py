@@ -137,9 +137,8 @@ def _report(labels: Array, scores: Array) -> None:
         print(f"{label:>5}  {precision:>9.3f}  {recall:>7.3f}  {f1:>6.3f}  {count:>6}")
     means = [float(np.mean(figure)) for figure in figures]
     print(f"{'mean':>5}  {means[0]:>9.3f}  {means[1]:>7.3f}  {means[2]:>6.3f}  {len(labels):>6}")
-    print(
-        f"accuracy {metrics.accuracy(labels, scores):.2%}, top-3 accuracy {metrics.top_k_accuracy(labels, scores, 3):.2%}"
-    )
+    top = metrics.top_k_accuracy(labels, scores, 3)
+    print(f"accuracy {metrics.accuracy(labels, scores):.2%}, top-3 accuracy {top:.2%}")
 
 
 def _seconds(function: Callable[[], Any], budget: float) -> float:

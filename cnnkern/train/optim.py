@@ -70,7 +70,7 @@ class Optimizer:
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
-        """What resuming needs: learning rate, steps; per parameter the step it was bound in and copies of its arrays."""
+        """What resuming needs: learning rate, steps; per parameter the step it was bound in, copies of its arrays."""
         return {
             "lr": self.lr,
             "steps": self.steps,
