@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 
 LIMIT_MB = 5.0
-NEEDED = {".py", ".pyi", ".so", ".npz", ".typed"}
+NEEDED = {".py", ".pyi", ".so", ".npz", ".txt", ".typed"}
 REQUIRED = {"cnnkern/__init__.py", "cnnkern/py.typed", "cnnkern/_core.pyi", "cnnkern/data/digits.npz"}
 
 wheel = Path(sys.argv[1])

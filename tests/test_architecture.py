@@ -246,5 +246,6 @@ def test_every_source_file_names_its_licence() -> None:
 
 
 def test_files_stay_short() -> None:
+    """A file holds one idea: about 400 lines of product, a few more where every line is a case."""
     lengths = {p.relative_to(ROOT).as_posix(): len(p.read_text("utf-8").splitlines()) for p in source_files()}
-    assert {name: lines for name, lines in lengths.items() if lines > 440} == {}
+    assert {name: n for name, n in lengths.items() if n > (500 if name.startswith("tests/") else 440)} == {}
