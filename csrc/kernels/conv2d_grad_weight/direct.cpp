@@ -14,8 +14,8 @@
 namespace CNNKERN_NAMESPACE {
 namespace {
 
-constexpr int64_t kSetBytes = 256 << 10;    // of partial dw in L2 at a time: a quarter of it, the rest is for x and dy
-constexpr int64_t kChunkPixels = 256;       // per call of the tile: the accumulators go to L2 and back once in so many
+constexpr int64_t kSetBytes = 128 << 10;    // of partial dw in L2 at a time; twice as much is up to 10% slower
+constexpr int64_t kChunkPixels = 512;       // per call of the tile: the accumulators go to L2 and back once in so many
 constexpr int64_t kWantedUnits = 16;        // to keep eight threads busy evenly
 constexpr int64_t kPartPixels = 512;        // a part of fewer would spend its time on adding parts
 constexpr int64_t kSharedBytes = 64 << 20;  // of all parts together
@@ -120,29 +120,47 @@ void add_chunk(const Conv& c, const Plan& p, WeightTileArgs& a, const Span& tile
       a.x = x + tap_offset(c, tap) + span.start;
       a.dw = piece + (tap * kBlock + span.start) * tile.size * kBlock;
       weight_tile_function(span.size, tile.size)(a);
+      a.x_ahead = a.dy_ahead = 0;  // one pass brings the next ones in
     }
 }
 
+// What a unit covers.
+struct UnitRange { int64_t part, group, block, block_end, tile, tile_end; };
+UnitRange unit_range(const Plan& p, int64_t unit) {
+  const int64_t block = unit % p.block_sets * p.set_blocks, tile = unit / p.block_sets % p.tile_sets * p.set_tiles;
+  const int64_t outer = unit / (p.block_sets * p.tile_sets);
+  return {outer / p.groups, outer % p.groups,
+          block, least(p.blocks, block + p.set_blocks), tile, least(p.tiles, tile + p.set_tiles)};
+}
+
 void run_unit(const Conv& c, const Plan& p, const Row* rows, int64_t unit, const float* x, const float* dy, float* shared) {
-  const int64_t block_set = unit % p.block_sets, tile_set = unit / p.block_sets % p.tile_sets;
-  const int64_t group = unit / (p.block_sets * p.tile_sets) % p.groups, part = unit / (p.block_sets * p.tile_sets * p.groups);
-  const Span part_rows = span_of(p.rows, p.parts, part);
-  const int64_t block_end = least(p.blocks, (block_set + 1) * p.set_blocks);
-  const int64_t tile_end = least(p.tiles, (tile_set + 1) * p.set_tiles);
+  const UnitRange u = unit_range(p, unit);
+  const Span part = span_of(p.rows, p.parts, u.part);
+  const int64_t first_output = span_of(p.output_blocks, p.tiles, u.tile).start;
   WeightTileArgs a{};
   a.columns = c.y.w;
   a.x_step = c.stride[2] * kBlock;
   a.dy_block = c.y.sc;
-  for (int64_t row = 0; row < part_rows.size; row += p.chunk) {
-    a.rows = rows + part_rows.start + row;
-    a.row_count = least(p.chunk, part_rows.size - row);
+  for (int64_t row = 0; row < part.size; row += p.chunk) {
+    a.rows = rows + part.start + row;
+    a.row_count = least(p.chunk, part.size - row);
     a.first = row == 0;
-    for (int64_t t = tile_set * p.set_tiles; t < tile_end; ++t) {
+    const bool more = row + p.chunk < part.size;
+    const Row next = more ? Row{a.rows[p.chunk].x - a.rows->x, a.rows[p.chunk].dy - a.rows->dy} : Row{0, 0};
+    for (int64_t t = u.tile; t < u.tile_end; ++t) {
       const Span tile = span_of(p.output_blocks, p.tiles, t);
-      a.dy = dy + (group * p.output_blocks + tile.start) * c.y.sc;
-      for (int64_t block = block_set * p.set_blocks; block < block_end; ++block) {
-        a.x = x + (group * p.blocks + block) * c.x.sc;
-        float* const piece = shared + part * p.part_floats + piece_offset(p, group, tile, block);
+      a.dy = dy + (u.group * p.output_blocks + tile.start) * c.y.sc;
+      for (int64_t block = u.block; block < u.block_end; ++block) {
+        a.x = x + (u.group * p.blocks + block) * c.x.sc;
+        if (block + 1 < u.block_end) {  // next comes this chunk's next block of x
+          a.x_ahead = t == u.tile ? c.x.sc : 0;
+        } else if (t + 1 < u.tile_end) {  // or its next tile of dy
+          a.dy_ahead = tile.size * c.y.sc;
+        } else if (more) {  // or the next chunk
+          a.x_ahead = next.x - (block - u.block) * c.x.sc;
+          a.dy_ahead = next.dy - (tile.start - first_output) * c.y.sc;
+        }
+        float* const piece = shared + u.part * p.part_floats + piece_offset(p, u.group, tile, block);
         add_chunk(c, p, a, tile, least(kBlock, p.channels - block * kBlock), piece);
       }
     }
