@@ -54,14 +54,17 @@ CNNKERN_INLINE void forward_work(const Sweep& s, Work* work) {
 // The table is the sweep and, behind it, its offsets.
 CNNKERN_INLINE void forward_table(const Sweep& s, const Conv& c, void* table) {
   *static_cast<Sweep*>(table) = s;
-  fill_offsets(s, [&](int64_t tap) { return tap_offset(c, tap); }, reinterpret_cast<int32_t*>(static_cast<Sweep*>(table) + 1));
+  fill_offsets(
+      s, [&](int64_t tap) { return tap_offset(c, tap); }, reinterpret_cast<int32_t*>(static_cast<Sweep*>(table) + 1));
 }
 
-CNNKERN_INLINE void forward_pack(const Prepared& prepared, int64_t first, int64_t last, const float* weight, void* packed) {
+CNNKERN_INLINE void forward_pack(const Prepared& prepared, int64_t first, int64_t last, const float* weight,
+                                 void* packed) {
   const Sweep& s = *static_cast<const Sweep*>(prepared.table);
   const SweepWeight strides = {s.lanes * s.reduction * s.taps, s.reduction * s.taps, s.taps};
   for (int64_t unit = first; unit < last; ++unit)
-    pack_sweep(s, unit, [](int64_t tap) { return tap; }, strides, weight, static_cast<float*>(packed));
+    pack_sweep(
+        s, unit, [](int64_t tap) { return tap; }, strides, weight, static_cast<float*>(packed));
 }
 
 CNNKERN_INLINE void forward_run(const Prepared& prepared, int64_t first, int64_t last, const Context& context) {

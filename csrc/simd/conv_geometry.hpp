@@ -7,7 +7,9 @@ namespace CNNKERN_NAMESPACE {
 namespace {
 
 // `total` things in `count` pieces whose sizes differ by at most one: where piece `index` starts, and its size.
-struct Span { int64_t start, size; };
+struct Span {
+  int64_t start, size;
+};
 CNNKERN_INLINE Span span_of(int64_t total, int64_t count, int64_t index) {
   const int64_t size = total / count, wider = total % count;
   return {index * size + least(index, wider), size + (index < wider)};
@@ -16,7 +18,9 @@ CNNKERN_INLINE Span span_of(int64_t total, int64_t count, int64_t index) {
 CNNKERN_INLINE void spatial(const Tensor& t, int64_t* size) { size[0] = t.d, size[1] = t.h, size[2] = t.w; }
 
 // Strides between planes, rows and pixels of a blocked map.
-CNNKERN_INLINE void pixel_strides(const Tensor& t, int64_t* stride) { stride[0] = t.sd, stride[1] = t.sh, stride[2] = kBlock; }
+CNNKERN_INLINE void pixel_strides(const Tensor& t, int64_t* stride) {
+  stride[0] = t.sd, stride[1] = t.sh, stride[2] = kBlock;
+}
 
 // Whether x has physical zeros wherever a tap of an output pixel leaves it.
 CNNKERN_INLINE bool border_suffices(const Conv& c) {
@@ -30,7 +34,9 @@ CNNKERN_INLINE bool border_suffices(const Conv& c) {
 }
 
 // Whether 32-bit offsets reach everything inside one image.
-CNNKERN_INLINE bool offsets_fit(const Tensor& t) { return t.sn < (int64_t{1} << 31) && blocks_of(t.c) * t.sc < (int64_t{1} << 31); }
+CNNKERN_INLINE bool offsets_fit(const Tensor& t) {
+  return t.sn < (int64_t{1} << 31) && blocks_of(t.c) * t.sc < (int64_t{1} << 31);
+}
 
 CNNKERN_INLINE int64_t taps_of(const Conv& c) { return c.w.d * c.w.h * c.w.w; }
 
@@ -46,7 +52,8 @@ CNNKERN_INLINE bool groups_fit_blocks(const Conv& c) {
 }
 
 CNNKERN_INLINE double map_bytes(const Tensor& t) {
-  return t.present ? 4.0 * static_cast<double>(t.n * blocks_of(t.c) * kBlock) * static_cast<double>(t.d * t.h * t.w) : 0.0;
+  return t.present ? 4.0 * static_cast<double>(t.n * blocks_of(t.c) * kBlock) * static_cast<double>(t.d * t.h * t.w)
+                   : 0.0;
 }
 
 CNNKERN_INLINE double most_ns(double a, double b) { return a > b ? a : b; }

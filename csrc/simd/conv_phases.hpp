@@ -2,8 +2,9 @@
 // The gradient by the input as sweeps over dy. Pixel i of dx receives from pixel j of dy under tap t where
 //     j * stride - padding + t * dilation = i,
 // so the pixels of dx fall into stride (per axis) phases: in phase a, i = a + stride * m, only the taps with
-// (a + padding - t * dilation) divisible by the stride hit, and they read dy at m + (a + padding - t * dilation) / stride.
-// Every phase is a convolution of stride 1 that writes every stride-th pixel; none multiplies by a zero of upsampling.
+// (a + padding - t * dilation) divisible by the stride hit, and they read dy at m + (a + padding - t * dilation) /
+// stride. Every phase is a convolution of stride 1 that writes every stride-th pixel; none multiplies by a zero of
+// upsampling.
 #pragma once
 #include "simd/conv_geometry.hpp"
 #include "simd/conv_sweep.hpp"
@@ -13,7 +14,8 @@ namespace {
 
 constexpr int64_t kMaxSweeps = 16;  // stride 4 in two dimensions; larger strides are rare
 
-// Stands at the start of the table; behind it one int32 per tap of every sweep (its index in the weights), then the offsets.
+// Stands at the start of the table; behind it one int32 per tap of every sweep (its index in the weights), then the
+// offsets.
 struct Phases {
   int64_t count;
   int64_t units;  // unit u is the u-th slice of every sweep, so that threads share light and heavy phases alike
@@ -23,7 +25,9 @@ struct Phases {
 };
 
 // Phase number `phase` along the three axes.
-struct PhaseStart { int64_t axis[3]; };
+struct PhaseStart {
+  int64_t axis[3];
+};
 CNNKERN_INLINE PhaseStart phase_start(const Conv& c, int64_t phase) {
   const int64_t h = phase / c.stride[2];
   return {{h / c.stride[1], h % c.stride[1], phase % c.stride[2]}};
@@ -42,13 +46,15 @@ template <class Body>
 CNNKERN_INLINE void for_phase_taps(const Conv& c, const PhaseStart& start, Body&& body) {
   for (int64_t tap = 0; tap < taps_of(c); ++tap) {
     const PhaseStart reach = tap_reach(c, start, tap);
-    if (reach.axis[0] % c.stride[0] == 0 && reach.axis[1] % c.stride[1] == 0 && reach.axis[2] % c.stride[2] == 0) body(tap);
+    if (reach.axis[0] % c.stride[0] == 0 && reach.axis[1] % c.stride[1] == 0 && reach.axis[2] % c.stride[2] == 0)
+      body(tap);
   }
 }
 
 CNNKERN_INLINE int64_t phase_offset(const Conv& c, const PhaseStart& start, int64_t tap) {
   const PhaseStart reach = tap_reach(c, start, tap);
-  return reach.axis[0] / c.stride[0] * c.y.sd + reach.axis[1] / c.stride[1] * c.y.sh + reach.axis[2] / c.stride[2] * kBlock;
+  return reach.axis[0] / c.stride[0] * c.y.sd + reach.axis[1] / c.stride[1] * c.y.sh +
+         reach.axis[2] / c.stride[2] * kBlock;
 }
 
 // Whether dy has physical zeros wherever a tap of a pixel of dx leaves it.
@@ -65,7 +71,8 @@ CNNKERN_INLINE bool gradient_border_suffices(const Conv& c) {
 
 // Fills the sweeps. `complete(sweep)` adds what depends on the tile: conv_sweep's or depthwise_tile's.
 template <class Complete>
-CNNKERN_INLINE void make_phases(const Conv& c, int64_t group_dy, int64_t group_dx, Complete&& complete, Phases& phases) {
+CNNKERN_INLINE void make_phases(const Conv& c, int64_t group_dy, int64_t group_dx, Complete&& complete,
+                                Phases& phases) {
   const int64_t one[3] = {1, 1, 1};
   const int64_t total = c.stride[0] * c.stride[1] * c.stride[2];
   int64_t extent[3];
@@ -99,7 +106,9 @@ CNNKERN_INLINE void make_phases(const Conv& c, int64_t group_dy, int64_t group_d
 CNNKERN_INLINE const int32_t* phase_taps(const Phases& p, int64_t sweep) {
   return reinterpret_cast<const int32_t*>(&p + 1) + p.first_tap[sweep];
 }
-CNNKERN_INLINE const int32_t* phase_offsets(const Phases& p) { return reinterpret_cast<const int32_t*>(&p + 1) + p.taps; }
+CNNKERN_INLINE const int32_t* phase_offsets(const Phases& p) {
+  return reinterpret_cast<const int32_t*>(&p + 1) + p.taps;
+}
 
 // Writes the table. `fill(sweep, tap_offset, offsets)` writes the offsets of one sweep.
 template <class Fill>
@@ -112,7 +121,8 @@ CNNKERN_INLINE void phases_table(const Conv& c, const Phases& phases, Fill&& fil
     const PhaseStart start = phase_start(c, p.phase[i]);
     for_phase_taps(c, start, [&](int64_t tap) { *tap_list++ = static_cast<int32_t>(tap); });
     const int32_t* const taps = phase_taps(p, i);
-    fill(p.sweep[i], [&](int64_t tap) { return phase_offset(c, start, taps[tap]); }, offsets + p.sweep[i].offsets);
+    fill(
+        p.sweep[i], [&](int64_t tap) { return phase_offset(c, start, taps[tap]); }, offsets + p.sweep[i].offsets);
   }
 }
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A sweep of the register tile over a regular grid of output pixels and all output channels: what the direct convolution,
-// the pointwise one and the gradient by the input (one sweep per output phase) have in common. Weights are packed as
-// [conv group][panel][step][4 channels][blocks of the panel][16]; a panel is the kTileBlocks output blocks of one tile.
+// A sweep of the register tile over a regular grid of output pixels and all output channels: what the direct
+// convolution, the pointwise one and the gradient by the input (one sweep per output phase) have in common. Weights are
+// packed as [conv group][panel][step][4 channels][blocks of the panel][16]; a panel is the kTileBlocks output blocks of
+// one tile.
 //
-// Units are (conv group, part of the output channels, pixel tile). A range of tiles is walked chunk by chunk: as many panels
-// as stay in L2 serve all its tiles before the next ones come in.
+// Units are (conv group, part of the output channels, pixel tile). A range of tiles is walked chunk by chunk: as many
+// panels as stay in L2 serve all its tiles before the next ones come in.
 #pragma once
 #include "simd/conv_geometry.hpp"
 #include "simd/conv_tile.hpp"
@@ -13,19 +14,21 @@ namespace CNNKERN_NAMESPACE {
 namespace {
 
 // How a map is walked, in elements. `start` is the offset of output pixel (0, 0, 0, 0) from the map's origin.
-struct SweepMap { int64_t start, group, block, n, d, h, w; };
+struct SweepMap {
+  int64_t start, group, block, n, d, h, w;
+};
 
 struct Sweep {
-  int64_t n, d, h, w;               // output pixels
+  int64_t n, d, h, w;  // output pixels
   SweepMap x, y, residual;
-  int64_t groups, lanes, reduction; // conv groups; output and input channels of each
+  int64_t groups, lanes, reduction;  // conv groups; output and input channels of each
   int64_t taps;
-  int64_t row_tiles, tiles;         // pixel tiles of a row, of everything
-  int64_t blocks, panels, steps;    // per conv group
-  int64_t chunk, parts;             // panels walked together; parts of the output channels that are units of their own
+  int64_t row_tiles, tiles;       // pixel tiles of a row, of everything
+  int64_t blocks, panels, steps;  // per conv group
+  int64_t chunk, parts;           // panels walked together; parts of the output channels that are units of their own
   int64_t units;
-  int64_t packed, packed_size;      // floats before this sweep's weights, and of them
-  int64_t offsets;                  // entries before this sweep's offsets
+  int64_t packed, packed_size;  // floats before this sweep's weights, and of them
+  int64_t offsets;              // entries before this sweep's offsets
 };
 
 struct SweepPointers {
@@ -37,7 +40,9 @@ struct SweepPointers {
 };
 
 // Elements between output channels, reduced channels and groups in the plain weights.
-struct SweepWeight { int64_t group, lane, reduction; };
+struct SweepWeight {
+  int64_t group, lane, reduction;
+};
 
 constexpr int64_t kStepChannels = 4;
 // Half of L2: the other half is for the pixels that stream by. One panel at a time over all pixels instead: equal where
@@ -47,7 +52,9 @@ constexpr int64_t kChunkBytes = 512 << 10;
 constexpr int64_t kFewTiles = 32;
 
 CNNKERN_INLINE int64_t quarters_of(int64_t channels) { return (channels + kStepChannels - 1) / kStepChannels; }
-CNNKERN_INLINE int64_t panel_floats(const Sweep& s, int64_t blocks) { return s.steps * kStepChannels * blocks * kBlock; }
+CNNKERN_INLINE int64_t panel_floats(const Sweep& s, int64_t blocks) {
+  return s.steps * kStepChannels * blocks * kBlock;
+}
 
 // Fills what follows from the grid, the channels and the taps.
 CNNKERN_INLINE void complete_sweep(Sweep& s) {
@@ -106,8 +113,8 @@ CNNKERN_INLINE void pack_sweep(const Sweep& s, int64_t unit, TapIndex&& tap_inde
 }
 
 // The panels [first, last) of one conv group on one pixel tile.
-CNNKERN_INLINE void run_panels(const Sweep& s, TileArgs& a, const SweepPointers& p, int64_t group, int64_t first, int64_t last,
-                               int64_t pixels) {
+CNNKERN_INLINE void run_panels(const Sweep& s, TileArgs& a, const SweepPointers& p, int64_t group, int64_t first,
+                               int64_t last, int64_t pixels) {
   float* const y = a.y;
   const float* const residual = a.residual;
   for (int64_t panel = first; panel < last; ++panel) {
@@ -123,10 +130,11 @@ CNNKERN_INLINE void run_panels(const Sweep& s, TileArgs& a, const SweepPointers&
   a.residual = residual;
 }
 
-// body(pixels) for each of the pixel tiles [first, last) of one conv group, with the pointers of `a` on its first pixel.
+// body(pixels) for each of the pixel tiles [first, last) of one conv group, with the pointers of `a` on its first
+// pixel.
 template <class Body>
-CNNKERN_INLINE void for_tiles(const Sweep& s, TileArgs& a, const SweepPointers& p, int64_t group, int64_t first, int64_t last,
-                              Body&& body) {
+CNNKERN_INLINE void for_tiles(const Sweep& s, TileArgs& a, const SweepPointers& p, int64_t group, int64_t first,
+                              int64_t last, Body&& body) {
   int64_t tile = first % s.row_tiles, h = first / s.row_tiles % s.h, d = first / (s.row_tiles * s.h) % s.d;
   int64_t n = first / (s.row_tiles * s.h * s.d);
   for (int64_t i = first; i < last; ++i) {
@@ -172,9 +180,8 @@ CNNKERN_INLINE void run_sweep(const Sweep& s, const int32_t* offsets, const Epil
     const int64_t part_end = (part + 1) * s.panels / s.parts;
     for (int64_t panel = part * s.panels / s.parts; panel < part_end; panel += s.chunk) {
       const int64_t chunk_end = least(panel + s.chunk, part_end);
-      for_tiles(s, a, p, group, begin, end, [&](int64_t pixels) CNNKERN_LAMBDA {
-        run_panels(s, a, p, group, panel, chunk_end, pixels);
-      });
+      for_tiles(s, a, p, group, begin, end,
+                [&](int64_t pixels) CNNKERN_LAMBDA { run_panels(s, a, p, group, panel, chunk_end, pixels); });
     }
     first += end - begin;
   }
@@ -185,8 +192,8 @@ CNNKERN_INLINE SweepMap sweep_map(const Tensor& t, int64_t group_channels, const
   return {0, group_channels / kBlock * t.sc, t.sc, t.sn, step[0] * t.sd, step[1] * t.sh, step[2] * kBlock};
 }
 
-// Nanoseconds of all nominal threads for the arithmetic of a sweep: each tile takes the longest of its multiplications, the
-// latency of a multiplication, and its loads.
+// Nanoseconds of all nominal threads for the arithmetic of a sweep: each tile takes the longest of its multiplications,
+// the latency of a multiplication, and its loads.
 CNNKERN_INLINE double sweep_ns(const Sweep& s, const Machine& machine) {
   double slots = 0;  // multiplications of a vector, or the time they leave unused
   for (int64_t blocks = 1; blocks <= kTileBlocks; ++blocks) {

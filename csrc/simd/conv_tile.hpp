@@ -4,8 +4,9 @@
 //     acc[p][o] += x[p * x_step + offset[s] + i] * w[s][i][o]      for every step s and i = 0 .. 3.
 // A step is four input channels under one kernel tap; the table of offsets says where it lies, so one tile serves every
 // kernel size, dilation and stride, and the gradient by the input as well. Nested loops over taps made GCC spill the
-// accumulators; the flat one keeps them, and a run-time pixel step costs nothing (AVX-512 14 x 2: 275 GFLOP/s of 275 with
-// the step fixed or not) because every third pixel gets a pointer of its own and the others are reached by scaled indices.
+// accumulators; the flat one keeps them, and a run-time pixel step costs nothing (AVX-512 14 x 2: 275 GFLOP/s of 275
+// with the step fixed or not) because every third pixel gets a pointer of its own and the others are reached by scaled
+// indices.
 #pragma once
 #include "simd/simd.hpp"
 
@@ -16,10 +17,10 @@ struct TileArgs {
   const float* x;  // channel 0 of the first pixel under a tap of offset 0
   int64_t x_step;  // elements from one pixel to the next
   const int32_t* offset;
-  int64_t steps;   // 0 is allowed: the tile then holds the bias alone
-  const float* w;  // [steps][4][kBlocks][16]
-  const float* bias;      // null: zero
-  int64_t lanes;          // output channels that exist from the tile's first one on; those beyond become zero
+  int64_t steps;      // 0 is allowed: the tile then holds the bias alone
+  const float* w;     // [steps][4][kBlocks][16]
+  const float* bias;  // null: zero
+  int64_t lanes;      // output channels that exist from the tile's first one on; those beyond become zero
   float* y;
   int64_t y_step, y_block;
   const float* residual;  // null: none
@@ -62,7 +63,8 @@ CNNKERN_INLINE void tile_epilogue(const TileArgs& a, Accumulators& acc) {
   unroll<kBlocks>([&](auto b) CNNKERN_LAMBDA {
     unroll<kPixels>([&](auto p) CNNKERN_LAMBDA { block_store(a.y + b * a.y_block + p * a.y_step, acc[b][p]); });
   });
-  // Lanes beyond the last channel are not zero of themselves: infinity times a zero weight is NaN, a clamp may exclude zero.
+  // Lanes beyond the last channel are not zero of themselves: infinity times a zero weight is NaN, a clamp may exclude
+  // zero.
   if (a.lanes < kBlocks * kBlock) {
     const int lanes = static_cast<int>(a.lanes) - (kBlocks - 1) * kBlock;
     float* const last = a.y + (kBlocks - 1) * a.y_block;
@@ -75,7 +77,8 @@ void conv_tile(const TileArgs& a) {
   constexpr int kPointers = (kPixels + 2) / 3;
   Block acc[kBlocks][kPixels];
   unroll<kBlocks>([&](auto b) CNNKERN_LAMBDA {
-    const Block bias = a.bias ? block_load_n(a.bias + b * kBlock, static_cast<int>(a.lanes) - b * kBlock) : block_zero();
+    const Block bias =
+        a.bias ? block_load_n(a.bias + b * kBlock, static_cast<int>(a.lanes) - b * kBlock) : block_zero();
     unroll<kPixels>([&](auto p) CNNKERN_LAMBDA { acc[b][p] = bias; });
   });
   const int64_t step = a.x_step;
@@ -103,7 +106,8 @@ void conv_tile(const TileArgs& a) {
   tile_epilogue<kPixels, kBlocks>(a, acc);
 }
 
-template <class Sequence> struct TileTable;
+template <class Sequence>
+struct TileTable;
 template <int... kIndex>
 struct TileTable<std::integer_sequence<int, kIndex...>> {
   static constexpr TileFunction kFull[] = {conv_tile<kIndex + 1, kTileBlocks>...};

@@ -25,14 +25,14 @@ void depthwise_tile(const TileArgs& a) {
       asm("" : "+r"(pixel[i + 1]));  // as in conv_tile.hpp
     });
     const Block weight = block_load(w);
-    unroll<kPixels>([&](auto p) CNNKERN_LAMBDA {
-      acc[0][p] = fma(block_load(pixel[p / 3] + p % 3 * step), weight, acc[0][p]);
-    });
+    unroll<kPixels>(
+        [&](auto p) CNNKERN_LAMBDA { acc[0][p] = fma(block_load(pixel[p / 3] + p % 3 * step), weight, acc[0][p]); });
   }
   tile_epilogue<kPixels, 1>(a, acc);
 }
 
-template <class Sequence> struct DepthwiseTable;
+template <class Sequence>
+struct DepthwiseTable;
 template <int... kIndex>
 struct DepthwiseTable<std::integer_sequence<int, kIndex...>> {
   static constexpr TileFunction kTiles[] = {depthwise_tile<kIndex + 1>...};
@@ -53,8 +53,8 @@ CNNKERN_INLINE void complete_depthwise(Sweep& s, int64_t channels) {
 
 // Packs one block: [tap][16]. tap_index(i): where tap i stands among the kernel's `all_taps`.
 template <class TapIndex>
-CNNKERN_INLINE void pack_depthwise(const Sweep& s, int64_t block, TapIndex&& tap_index, int64_t all_taps, const float* weight,
-                                   float* packed) {
+CNNKERN_INLINE void pack_depthwise(const Sweep& s, int64_t block, TapIndex&& tap_index, int64_t all_taps,
+                                   const float* weight, float* packed) {
   packed += s.packed + block * s.taps * kBlock;
   for (int64_t tap = 0; tap < s.taps; ++tap)
     for (int64_t lane = 0; lane < kBlock; ++lane) {
@@ -63,8 +63,8 @@ CNNKERN_INLINE void pack_depthwise(const Sweep& s, int64_t block, TapIndex&& tap
     }
 }
 
-CNNKERN_INLINE void run_depthwise(const Sweep& s, const int32_t* offsets, const Epilogue& epilogue, const SweepPointers& p,
-                                  int64_t first, int64_t last) {
+CNNKERN_INLINE void run_depthwise(const Sweep& s, const int32_t* offsets, const Epilogue& epilogue,
+                                  const SweepPointers& p, int64_t first, int64_t last) {
   using Table = DepthwiseTable<std::make_integer_sequence<int, kTilePixels>>;
   TileArgs a = tile_args(s, offsets, epilogue);
   while (first < last) {

@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The register tile of the weight gradient on blocked maps: kBlocks blocks of output channels in the lanes times kChannels
-// input channels, broadcast, stay in registers while one flat loop walks the pixels of a list of rows,
+// The register tile of the weight gradient on blocked maps: kBlocks blocks of output channels in the lanes times
+// kChannels input channels, broadcast, stay in registers while one flat loop walks the pixels of a list of rows,
 //     dw[c][o] += x[pixel][c] * dy[pixel][o].
-// AVX-512: 8 x 3 = 24 accumulators, 3 of dy, 1 of x; AVX2 and scalar: 12 accumulators of one block. The rows come from a
-// table, so that small maps of many images make one long reduction: a loop over rows around one over pixels spills, and a
-// 7x7 map alone would load and store the accumulators after every 49 pixels. The prefetches raise 1x1 256 -> 64 at 56x56 from
-// 57% of the FMA peak to 80%: its first pass over new pixels needs a line every eight cycles.
+// AVX-512: 8 x 3 = 24 accumulators, 3 of dy, 1 of x; AVX2 and scalar: 12 accumulators of one block. The rows come from
+// a table, so that small maps of many images make one long reduction: a loop over rows around one over pixels spills,
+// and a 7x7 map alone would load and store the accumulators after every 49 pixels. The prefetches raise 1x1 256 -> 64
+// at 56x56 from 57% of the FMA peak to 80%: its first pass over new pixels needs a line every eight cycles.
 #pragma once
 #include "simd/conv_geometry.hpp"
 
 namespace CNNKERN_NAMESPACE {
 namespace {
 
-// Where a row of output pixels starts, in elements: under the first tap in x, and in dy. Channel block 0 of the group 0.
-struct Row { int64_t x, dy; };
+// Where a row of output pixels starts, in elements: under the first tap in x, and in dy. Channel block 0 of the group
+// 0.
+struct Row {
+  int64_t x, dy;
+};
 
 constexpr int kWeightBlocks = kRegisters == 32 ? 3 : 1;
 constexpr int kWeightChannels = kRegisters == 32 ? 8 : 12 / kVecs;
@@ -23,11 +26,11 @@ struct WeightTileArgs {
   const float* dy;  // first output block
   const Row* rows;
   int64_t row_count, columns;
-  int64_t x_step;   // elements between neighbouring pixels
+  int64_t x_step;  // elements between neighbouring pixels
   int64_t dy_block;
   int64_t x_ahead, dy_ahead;  // elements from what is read to what will be read next and is to come into L2 meanwhile
-  float* dw;        // [kChannels][kBlocks][16]
-  bool first;       // starts from zero instead of dw
+  float* dw;                  // [kChannels][kBlocks][16]
+  bool first;                 // starts from zero instead of dw
 };
 using WeightTileFunction = void (*)(const WeightTileArgs&);
 
@@ -43,7 +46,8 @@ void weight_tile(const WeightTileArgs& a) {
   const float* x = a.x + row->x;
   const float* dy = a.dy + row->dy;
   float* const dw = a.dw;
-  const int64_t columns = a.columns, x_step = a.x_step, dy_block = a.dy_block, x_ahead = a.x_ahead, dy_ahead = a.dy_ahead;
+  const int64_t columns = a.columns, x_step = a.x_step, dy_block = a.dy_block, x_ahead = a.x_ahead,
+                dy_ahead = a.dy_ahead;
   int64_t column = columns;
   for (int64_t left = a.row_count * columns;;) {
     __builtin_prefetch(x + x_ahead, 0, 2);
@@ -73,7 +77,8 @@ void weight_tile(const WeightTileArgs& a) {
   });
 }
 
-template <int kBlocks, class Sequence> struct WeightTileTable;
+template <int kBlocks, class Sequence>
+struct WeightTileTable;
 template <int kBlocks, int... kIndex>
 struct WeightTileTable<kBlocks, std::integer_sequence<int, kIndex...>> {
   static constexpr WeightTileFunction kTiles[] = {weight_tile<kIndex + 1, kBlocks>...};
@@ -94,7 +99,8 @@ CNNKERN_INLINE void fill_rows(const Conv& c, Row* rows) {
     for (int64_t d = 0; d < c.y.d; ++d)
       for (int64_t h = 0; h < c.y.h; ++h) {
         const int64_t plane = d * c.stride[0] - c.padding[0], line = h * c.stride[1] - c.padding[1];
-        *rows++ = {n * c.x.sn + plane * c.x.sd + line * c.x.sh - c.padding[2] * kBlock, n * c.y.sn + d * c.y.sd + h * c.y.sh};
+        *rows++ = {n * c.x.sn + plane * c.x.sd + line * c.x.sh - c.padding[2] * kBlock,
+                   n * c.y.sn + d * c.y.sd + h * c.y.sh};
       }
 }
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// y[n, o, p] = act(bias[o] + residual[n, o, p] + sum over c, taps of x[n, c, p stride - padding + tap dilation] w[o, c, tap])
-// on blocked maps, without a copy of the input: the register tile of simd/conv_tile.hpp reads it in place, and the physical
-// zero border stands for the padding. Any kernel, stride and dilation; groups of whole channel blocks.
+//   y[n, o, p] = act(bias[o] + residual[n, o, p]
+//                    + sum over c and taps t of x[n, c, p * stride - padding + t * dilation] w[o, c, t])
+// on blocked maps, without a copy of the input: the register tile of simd/conv_tile.hpp reads it in place, and the
+// physical zero border stands for the padding. Any kernel, stride and dilation; groups of whole channel blocks.
 //
-// Wins wherever there are channels enough to fill vectors and no algorithm with fewer multiplications applies. Registers:
-// simd/conv_tile.hpp; blocking: simd/conv_sweep.hpp. Zen 5, ResNet-50's 3x3 layers, batch 1 and 8, one and two threads: 95
-// to 100% of the FMA peak with AVX-512, 94% with AVX2.
+// Wins wherever there are channels enough to fill vectors and no algorithm with fewer multiplications applies.
+// Registers: simd/conv_tile.hpp; blocking: simd/conv_sweep.hpp. Zen 5, ResNet-50's 3x3 layers, batch 1 and 8, one and
+// two threads: 95 to 100% of the FMA peak with AVX-512, 94% with AVX2.
 #include "simd/conv_forward.hpp"
 
 namespace CNNKERN_NAMESPACE {

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// y[n, o, p] = act(bias[o] + residual[n, o, p] + sum over c of x[n, c, p * stride] w[o, c]): the 1x1 convolution on blocked
-// maps, a matrix product whose rows are pixels. Where no map has a border and the stride is 1, the pixels of an image are
-// one long row, so that maps of any width fill the register tile (49 pixels of a 7x7 map: 13 + 12 + 12 + 12); otherwise
-// rows stay rows, as in direct.cpp. Groups of whole channel blocks.
+// y[n, o, p] = act(bias[o] + residual[n, o, p] + sum over c of x[n, c, p * stride] w[o, c]): the 1x1 convolution on
+// blocked maps, a matrix product whose rows are pixels. Where no map has a border and the stride is 1, the pixels of an
+// image are one long row, so that maps of any width fill the register tile (49 pixels of a 7x7 map: 13 + 12 + 12 + 12);
+// otherwise rows stay rows, as in direct.cpp. Groups of whole channel blocks.
 //
-// Registers: simd/conv_tile.hpp; blocking: simd/conv_sweep.hpp. Zen 5, ResNet-50's 1x1 layers, batch 1 and 8, one and two
-// threads: 86 to 100% of the FMA peak with AVX-512 (least for 64 -> 256 at 56x56, which writes the most), 92 to 96% with AVX2.
+// Registers: simd/conv_tile.hpp; blocking: simd/conv_sweep.hpp. Zen 5, ResNet-50's 1x1 layers, batch 1 and 8, one and
+// two threads: 86 to 100% of the FMA peak with AVX-512 (least for 64 -> 256 at 56x56, which writes the most), 92 to 96%
+// with AVX2.
 #include "simd/conv_forward.hpp"
 
 namespace CNNKERN_NAMESPACE {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// dx[n, c, i] = sum over taps t of dy[n, c, j] w[c, t] with j * stride - padding + t * dilation = i, on blocked maps: groups =
-// input channels = output channels. The depthwise tile once per phase of the stride (simd/conv_phases.hpp); dy needs a zero
-// border as wide as the kernel reaches.
+// dx[n, c, i] = sum over taps t of dy[n, c, j] w[c, t] with j * stride - padding + t * dilation = i, on blocked maps:
+// groups = input channels = output channels. The depthwise tile once per phase of the stride (simd/conv_phases.hpp); dy
+// needs a zero border as wide as the kernel reaches.
 //
 // Registers: simd/depthwise_tile.hpp. Bound by memory like the forward direction.
 #include "simd/conv_phases.hpp"
@@ -11,7 +11,8 @@ namespace CNNKERN_NAMESPACE {
 namespace {
 
 void make(const Conv& c, Phases& phases) {
-  make_phases(c, kBlock, kBlock, [&](Sweep& s) { complete_depthwise(s, c.x.c); }, phases);
+  make_phases(
+      c, kBlock, kBlock, [&](Sweep& s) { complete_depthwise(s, c.x.c); }, phases);
 }
 
 int candidates(const Op& op, const Machine& machine, Variant* out) {
@@ -41,9 +42,10 @@ void prepare(const Op& op, const Variant&, Work* work, void* table) {
 
 void pack(const Prepared& prepared, int64_t first, int64_t last, const float* weight, void* packed) {
   const int64_t taps = taps_of(prepared.op.conv);
-  for_pack_units(*static_cast<const Phases*>(prepared.table), first, last, [&](const Sweep& s, int64_t unit, auto&& tap_index) {
-    pack_depthwise(s, unit, tap_index, taps, weight, static_cast<float*>(packed));
-  });
+  for_pack_units(*static_cast<const Phases*>(prepared.table), first, last,
+                 [&](const Sweep& s, int64_t unit, auto&& tap_index) {
+                   pack_depthwise(s, unit, tap_index, taps, weight, static_cast<float*>(packed));
+                 });
 }
 
 void run(const Prepared& prepared, int, int64_t first, int64_t last, const Context& context) {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// dw[c, t] = sum over images and pixels p of dy[n, c, p] x[n, c, p * stride - padding + t * dilation] on blocked maps: groups =
-// input channels = output channels. Channels stay in the lanes, one accumulator per tap.
+// dw[c, t] = sum over images and pixels p of dy[n, c, p] x[n, c, p * stride - padding + t * dilation] on blocked maps:
+// groups = input channels = output channels. Channels stay in the lanes, one accumulator per tap.
 //
-// Phase 0: units are (channel block, part of the rows), partial sums go to shared memory; phase 1 adds the parts in order.
-// Registers: as many taps at a time as there are accumulators (AVX-512 14, AVX2 6, scalar 3), one of dy; x from memory.
+// Phase 0: units are (channel block, part of the rows), partial sums go to shared memory; phase 1 adds the parts in
+// order. Registers: as many taps at a time as there are accumulators (AVX-512 14, AVX2 6, scalar 3), one of dy; x from
+// memory.
 #include "simd/conv_geometry.hpp"
 #include "simd/weight_tile.hpp"
 
@@ -63,7 +64,8 @@ void tap_tile(const TapTileArgs& a) {
   unroll<kTaps>([&](auto t) CNNKERN_LAMBDA { block_store(a.dw + t * kBlock, acc[t]); });
 }
 
-template <class Sequence> struct TapTileTable;
+template <class Sequence>
+struct TapTileTable;
 template <int... kIndex>
 struct TapTileTable<std::integer_sequence<int, kIndex...>> {
   static constexpr void (*kTiles[])(const TapTileArgs&) = {tap_tile<kIndex + 1>...};
