@@ -30,7 +30,8 @@ CNNKERN_INLINE Panels panels_of(int64_t m) {
 // c = act(a b + start + bias + residual) for the `columns` first columns.
 struct Tile {
   const float* a;  // [depth][rows], or rows at a fixed distance
-  const float* b;  // [depth][kTileCols]
+  const float* b;  // [depth][b_step]
+  int64_t b_step = kTileCols;
   int64_t depth;
   int columns;  // 1 .. kTileCols
   float* c;     // [rows][c_step]
@@ -46,7 +47,7 @@ struct Tile {
 
 // The left matrix is packed side by side, a[k * kRows + row], or, with a distance, as rows, a[row * kDistance + k].
 template <int kRows, int kVectors, int kDistance>
-CNNKERN_INLINE void multiply_block(const float* a, const float* b, int64_t depth, Vec* sum) {
+CNNKERN_INLINE void multiply_block(const float* a, const float* b, int64_t depth, int64_t b_step, Vec* sum) {
   unroll<kRows * kVectors>([&](auto i) CNNKERN_LAMBDA { sum[i] = zero(); });
   for (int64_t k = 0; k < depth; ++k) {
     Vec right[kVectors];
@@ -57,7 +58,7 @@ CNNKERN_INLINE void multiply_block(const float* a, const float* b, int64_t depth
                            CNNKERN_LAMBDA { sum[r * kVectors + v] = fma(left, right[v], sum[r * kVectors + v]); });
     });
     a += kDistance ? 1 : kRows;
-    b += kTileCols;
+    b += b_step;
   }
 }
 
@@ -76,14 +77,14 @@ void tile_kernel(const Tile& t) {
   int64_t left = t.depth;
   for (bool first = true;; first = false) {
     const int64_t depth = left < kTileDepth ? left : kTileDepth;
-    multiply_block<kRows, kVectors, kDistance>(a, b, depth, sum);
+    multiply_block<kRows, kVectors, kDistance>(a, b, depth, t.b_step, sum);
     if (!first)
       unroll<kRows * kVectors>([&](auto i) CNNKERN_LAMBDA { sum[i] = add(load(partial + i * kLanes), sum[i]); });
     left -= depth;
     if (left == 0) break;
     unroll<kRows * kVectors>([&](auto i) CNNKERN_LAMBDA { store(partial + i * kLanes, sum[i]); });
     a += depth * (kDistance ? 1 : kRows);
-    b += depth * kTileCols;
+    b += depth * t.b_step;
   }
   const auto each = [&](auto&& change) CNNKERN_LAMBDA {
     unroll<kRows * kVectors>([&](auto i) CNNKERN_LAMBDA { sum[i] = change(sum[i], i / kVectors, i % kVectors); });

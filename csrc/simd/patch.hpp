@@ -57,49 +57,52 @@ constexpr int kMaxPatchColumns = 256;
 constexpr int kMaxPieces = 1536;  // 24 KB; one tap needs at most kMaxPatchColumns + 1 of them
 constexpr int kMaxProgramTaps = 128;
 
+// A run of columns in a row of the output; `first` counts from the begin of its panel, which stands at `panel`.
 struct PatchRun {
   int64_t image, row, column;
-  int first, length;
+  int first, length, panel;
 };
 
 CNNKERN_INLINE int64_t ceil_divide(int64_t a, int64_t b) { return b == 1 ? a : a > 0 ? (a + b - 1) / b : -(-a / b); }
 
-// The pieces of the taps [tap_begin, tap_end) for one panel of columns.
+// The pieces of the taps [tap_begin, tap_end) for some panels of columns.
 struct PatchProgram {
   Piece pieces[kMaxPieces];
   int begin[kMaxProgramTaps + 1];  // of each tap, among the pieces
   int64_t tap_begin, tap_end;
   PatchRun runs[kMaxPatchColumns];
-  int run_count, columns, count;
-  int zero_until;  // columns up to here, behind the last piece, are zero already
+  int run_count, count;
+  int last_columns;  // of the last panel
+  int zero_until;    // columns up to here, behind the last piece, are zero already
 
   void emit_zeros(int row, int from, int to) {
     for (int column = from > zero_until ? from : zero_until; column < to; column += kLanes)
       pieces[count++] = {0, row + column, 0}, zero_until = column + kLanes;
   }
 
-  // Appends tap (r, s); its row of the panel begins at `row`.
+  // Appends tap (r, s); its row of each panel begins at `row`.
   void append(const PatchMap& map, int64_t r, int64_t s, int row) {
-    zero_until = 0;
     const int64_t down = map.h.first + r * map.h.delta, right = map.w.first + s * map.w.delta;
     for (int i = 0; i < run_count; ++i) {
       const PatchRun& run = runs[i];
       const int64_t y = run.row * map.h.step + down, x = run.column * map.w.step + right;
+      const int target = row + run.panel;
       int low = run.length, high = run.length;  // the columns that meet a pixel
       if (y >= 0 && y < map.h.size) {
         low = static_cast<int>(least(run.length, most(0, ceil_divide(-x, map.w.step))));
         high = static_cast<int>(most(low, least(run.length, ceil_divide(map.w.size - x, map.w.step))));
       }
-      emit_zeros(row, run.first, run.first + low);
+      if (run.first == 0) zero_until = 0;
+      emit_zeros(target, run.first, run.first + low);
       const int64_t source = run.image * map.sn + y * map.sh + x;
       for (int t = low; t < high; t += kLanes) {
         const int length = high - t < kLanes ? high - t : kLanes;
-        pieces[count++] = {source + t * map.w.step, row + run.first + t, length};
+        pieces[count++] = {source + t * map.w.step, target + run.first + t, length};
         zero_until = run.first + t + kLanes;
       }
-      emit_zeros(row, run.first + high, run.first + run.length);
+      emit_zeros(target, run.first + high, run.first + run.length);
     }
-    emit_zeros(row, columns, (columns + kLanes - 1) / kLanes * kLanes);
+    emit_zeros(row + runs[run_count - 1].panel, last_columns, (last_columns + kLanes - 1) / kLanes * kLanes);
   }
 
   // As many taps as there is room for, from `tap` on.
@@ -136,17 +139,28 @@ CNNKERN_INLINE void replay(const Piece* piece, const Piece* end, const float* x,
   }
 }
 
-// Rows [k, k_end) of the columns [q, q + columns): to[(row - k) * to_step + column]. The columns up to the next
-// multiple of a vector become zero, and up to kLanes - 1 elements behind the last row are overwritten.
+// Panels of columns side by side in memory: element (k, column) of panel i is at [i * panel_step + k * row_step +
+// column].
+struct PatchPanels {
+  int columns, panel_step, row_step;  // columns of each panel but the last
+};
+
+// Rows [k, k_end) of the columns [q, q + columns), at most kMaxPatchColumns of them: all panels together, so that the
+// input is read in runs as long as possible. In the last panel the columns up to the next multiple of a vector become
+// zero, and up to kLanes - 1 elements behind the last row of a panel are overwritten.
 static void pack_patches(const PatchMap& map, const float* x, int64_t q, int columns, int64_t k, int64_t k_end,
-                         float* to, int64_t to_step) {
+                         float* to, const PatchPanels& panels) {
   PatchProgram program;
-  program.columns = columns;
   program.run_count = 0;
-  each_run(q, columns, map.h.count, map.w.count,
-           [&](int64_t image, int64_t row, int64_t column, int first, int length) CNNKERN_LAMBDA {
-             program.runs[program.run_count++] = {image, row, column, first, length};
-           });
+  for (int first = 0; first < columns; first += panels.columns) {
+    program.last_columns = columns - first < panels.columns ? columns - first : panels.columns;
+    each_run(q + first, program.last_columns, map.h.count, map.w.count,
+             [&](int64_t image, int64_t row, int64_t column, int begin, int length) CNNKERN_LAMBDA {
+               program.runs[program.run_count++] = {image, row,    column,
+                                                    begin, length, first / panels.columns * panels.panel_step};
+             });
+  }
+  const int64_t to_step = panels.row_step;
   program.build(map, 0, to_step);
   const int64_t taps = map.taps();
   while (k < k_end) {

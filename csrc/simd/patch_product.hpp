@@ -9,6 +9,8 @@
 namespace CNNKERN_NAMESPACE {
 namespace {
 
+constexpr int64_t kPackPanels = kMaxPatchColumns / kTileCols;  // packed together
+
 // Where pixel (image, row, column) of output channel m lies.
 struct PixelMap {
   int64_t sn, sc, sh, sw;
@@ -43,8 +45,19 @@ CNNKERN_INLINE void flatten(PatchProduct& p) {
   if (p.contiguous() && flatten(p.map)) p.to.sh = p.residual_from.sh = p.map.w.count;
 }
 
-// Bytes of a panel of packed columns; behind the last one pack_patches() needs a vector more.
-CNNKERN_INLINE int64_t column_panel_floats(int64_t depth) { return depth * kTileCols; }
+// A panel of packed columns, with the vector behind it that pack_patches() may overwrite.
+CNNKERN_INLINE int64_t column_panel_floats(int64_t depth) { return depth * kTileCols + kLanes; }
+
+// Whether a panel of columns is multiplied where it lies in the input: the patch matrix of a flat map is the input
+// itself. Packing costs as much as multiplying by 8 rows or so, hence the limit; and where channels lie a multiple of
+// many cache lines apart, their lines evict each other.
+CNNKERN_INLINE bool in_place(const PatchProduct& p, int64_t panel) {
+  constexpr int64_t kMostRows = 128, kAliasFloats = 128;
+  const PatchAxis &h = p.map.h, &w = p.map.w;
+  const bool flat = h.count == 1 && h.taps == 1 && h.first == 0 && w.taps == 1 && w.step == 1 && w.first == 0;
+  if (!flat || w.size != w.count || p.m > kMostRows || p.map.sc % kAliasFloats == 0) return false;
+  return panel * kTileCols % w.count + kTileCols <= w.count && (panel + 1) * kTileCols <= p.columns;
+}
 
 // Stores columns of a finished product, at any distance from one another.
 CNNKERN_INLINE void store_pixels(const PatchProduct& p, const float* sum, int64_t m, int64_t image, int64_t row,
@@ -76,6 +89,10 @@ CNNKERN_INLINE void multiply_panel(const PatchProduct& p, const Panels& rows, in
   Tile tile{};
   tile.a = p.weight + m * p.depth;
   tile.b = packed;
+  if (in_place(p, panel)) {
+    tile.b = p.x + q / pixels * p.map.sn + q % pixels;
+    tile.b_step = p.map.sc;
+  }
   tile.depth = p.depth;
   tile.columns = columns;
   const int64_t image = q / pixels, pixel = q % pixels;
@@ -103,6 +120,54 @@ CNNKERN_INLINE void multiply_panel(const PatchProduct& p, const Panels& rows, in
            });
 }
 
+// Pulls the input that the next panels of columns will need into the second-level cache, a part at every tile.
+struct Prefetch {
+  const char* begin;  // of the first channel
+  int64_t bytes, step, lines, done;
+  int64_t each;  // lines at a tile
+
+  void next() {
+    const int64_t per_channel = (bytes + 63) / 64;
+    for (const int64_t end = least(lines, done + each); done < end; ++done)
+      __builtin_prefetch(begin + done / per_channel * step + done % per_channel * 64, 0, 2);
+  }
+};
+
+// The pixels of the input that columns [q, q_end) meet and columns before q do not: as good as all in one run.
+CNNKERN_INLINE Prefetch prefetch_of(const PatchProduct& p, int64_t q, int64_t q_end) {
+  const PatchMap& m = p.map;
+  q_end = least(q_end, p.columns);
+  if (q >= q_end) return Prefetch{};
+  const int64_t pixels = m.pixels(), image = (q_end - 1) / pixels;
+  const auto reach = [&](int64_t column) CNNKERN_LAMBDA {  // behind the last pixel of this column
+    const int64_t y = column / m.w.count * m.h.step + m.h.first + (m.h.delta > 0 ? m.h.taps - 1 : 0) * m.h.delta;
+    const int64_t x = column % m.w.count * m.w.step + m.w.first + (m.w.delta > 0 ? m.w.taps - 1 : 0) * m.w.delta;
+    return y < 0 ? 0 : y >= m.h.size ? m.h.size * m.sh : y * m.sh + most(0, least(x + 1, m.w.size));
+  };
+  const int64_t end = reach((q_end - 1) % pixels),
+                begin = q / pixels == image && q % pixels > 0 ? reach(q % pixels - 1) : 0;
+  Prefetch ahead{};
+  ahead.begin = reinterpret_cast<const char*>(p.x + image * m.sn + begin);
+  ahead.bytes = (end - begin) * 4;
+  ahead.step = m.sc * 4;
+  ahead.lines = most(0, (ahead.bytes + 63) / 64 * (m.taps() > 0 ? p.depth / m.taps() : 0));
+  return ahead;
+}
+
+// Packs panels [first, first + count) of the columns.
+CNNKERN_INLINE void pack_columns(const PatchProduct& p, int64_t first, int64_t count, float* to) {
+  const int64_t panel_floats = column_panel_floats(p.depth);
+  const PatchPanels panels{kTileCols, static_cast<int>(panel_floats), kTileCols};
+  for (int64_t i = 0; i < count; i += kPackPanels) {
+    const int64_t end = least(count, i + kPackPanels), q = (first + i) * kTileCols;
+    bool needed = false;
+    for (int64_t panel = first + i; panel < first + end; ++panel) needed |= !in_place(p, panel);
+    if (!needed) continue;
+    const int columns = static_cast<int>(least((end - i) * kTileCols, p.columns - q));
+    pack_patches(p.map, p.x, q, columns, 0, p.depth, to + i * panel_floats, panels);
+  }
+}
+
 // Panels [a, a_end) of the weights by panels [b, b_end) of the columns, `group` of these at a time in scratch.
 static void multiply_patches(const PatchProduct& p, int64_t a, int64_t a_end, int64_t b, int64_t b_end, int64_t group,
                              float* scratch) {
@@ -110,13 +175,14 @@ static void multiply_patches(const PatchProduct& p, int64_t a, int64_t a_end, in
   const int64_t panel_floats = column_panel_floats(p.depth);
   for (; b < b_end; b += group) {
     const int64_t count = least(group, b_end - b);
-    for (int64_t i = 0; i < count; ++i) {
-      const int64_t q = (b + i) * kTileCols;
-      pack_patches(p.map, p.x, q, static_cast<int>(least(kTileCols, p.columns - q)), 0, p.depth,
-                   scratch + i * panel_floats, kTileCols);
-    }
+    pack_columns(p, b, count, scratch);
+    Prefetch ahead = prefetch_of(p, (b + count) * kTileCols, least((b + count + group), b_end) * kTileCols);
+    ahead.each = ahead.lines / ((a_end - a) * count) + 1;
     for (int64_t row = a; row < a_end; ++row)
-      for (int64_t i = 0; i < count; ++i) multiply_panel(p, rows, row, b + i, scratch + i * panel_floats);
+      for (int64_t i = 0; i < count; ++i) {
+        ahead.next();
+        multiply_panel(p, rows, row, b + i, scratch + i * panel_floats);
+      }
   }
 }
 
@@ -129,14 +195,13 @@ struct PatchSplit {
 };
 CNNKERN_INLINE PatchSplit patch_split(int64_t m, int64_t depth, int64_t columns) {
   constexpr int64_t kGroupBytes = 256 << 10;  // a quarter of the second-level cache
-  constexpr int64_t kGroupMost = 8;
   constexpr int64_t kFew = 16, kWholeBytes = 4 << 20;
   const int64_t panels = (columns + kTileCols - 1) / kTileCols, bytes = column_panel_floats(depth) * 4;
   PatchSplit split;
   split.by_weights = panels < kFew && panels_of(m).count > 1 && panels * bytes <= kWholeBytes;
   split.units = split.by_weights ? panels_of(m).count : panels;
-  split.group = split.by_weights ? panels : most(1, least(kGroupMost, bytes > 0 ? kGroupBytes / bytes : kGroupMost));
-  split.scratch_bytes = split.group * bytes + kLanes * 4;
+  split.group = split.by_weights ? panels : most(1, least(kPackPanels, kGroupBytes / most(bytes, 1)));
+  split.scratch_bytes = split.group * bytes;
   return split;
 }
 

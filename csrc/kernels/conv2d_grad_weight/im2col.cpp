@@ -140,7 +140,7 @@ void run_block(const Conv& c, const Shape& s, int64_t unit, const Context& conte
   const int64_t q_first = chunk * s.chunk_steps * kStep, q_end = least(s.pixels, q_first + s.chunk_steps * kStep);
   for (int64_t q = q_first; q < q_end; q += kStep) {
     const int count = static_cast<int>(least(kStep, q_end - q));
-    pack_patches(map, x, q, count, row, row_end, patches, kDistance);
+    pack_patches(map, x, q, count, row, row_end, patches, {kStep, 0, kDistance});
     pack_outputs(c, dy, columns, q, count, outputs);
     multiply(s, panel, panel_end, columns, count, q == q_first, patches, outputs, sums, block_columns(s));
   }
