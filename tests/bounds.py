@@ -33,7 +33,12 @@ def rms(x: Array) -> float:
 def excess(got: Array, want: Array, term: Term) -> tuple[float, float]:
     """rms error and its bound."""
     scale, length = term
-    bound = ROUNDOFF * (8 + np.sqrt(length)) * (1 + 4 / np.sqrt(max(want.size, 1))) * rms(np.broadcast_to(scale, want.shape))
+    bound = (
+        ROUNDOFF
+        * (8 + np.sqrt(length))
+        * (1 + 4 / np.sqrt(max(want.size, 1)))
+        * rms(np.broadcast_to(scale, want.shape))
+    )
     return rms(got.astype(np.float64) - want), bound
 
 

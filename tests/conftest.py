@@ -26,6 +26,7 @@ class Tally:
         self.mistrusted: Counter[str] = Counter()
         self.runs: Counter[tuple[str, int]] = Counter()  # runs per operation and number of threads
         self.algorithms: dict[str, set[str]] = {}
+        self.notes: list[str] = []  # of other tests that count what they try
 
     def lines(self) -> Iterator[str]:
         isas = sorted({isa for _, isa in self.ran}, key=("scalar", "avx2", "avx512").index)
@@ -55,6 +56,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     tally = config.stash[_TALLY]
+    for note in tally.notes:
+        terminalreporter.write_line(note)
     if not tally.planned:
         return
     from cnnkern import _core

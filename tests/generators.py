@@ -252,7 +252,11 @@ def _softmax(draw: Draw, op: str) -> Case:
 
 def _cross_entropy(draw: Draw, op: str) -> Case:
     while True:
-        logits = (draw.batch(), draw.among(1, 2, 10, 100, draw.size()), *(draw.small() for _ in range(draw.between(0, 2))))
+        logits = (
+            draw.batch(),
+            draw.among(1, 2, 10, 100, draw.size()),
+            *(draw.small() for _ in range(draw.between(0, 2))),
+        )
         if np.prod(logits) <= _MOST_ELEMENTS:
             break
     target = (logits[0], *logits[2:])
@@ -265,7 +269,9 @@ def _cross_entropy(draw: Draw, op: str) -> Case:
 
 
 def _dropout(draw: Draw, op: str) -> Case:
-    return make(op, (draw.shape(0, 4), (1, 2)), p=draw.among(0.0, 0.1, 0.3, 0.5, 0.5, 0.75, 0.9), node=draw.between(0, 40))
+    return make(
+        op, (draw.shape(0, 4), (1, 2)), p=draw.among(0.0, 0.1, 0.3, 0.5, 0.5, 0.75, 0.9), node=draw.between(0, 40)
+    )
 
 
 def _sgd(draw: Draw, op: str) -> Case:

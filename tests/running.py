@@ -90,7 +90,10 @@ class Running:
         if call is None:
             return [Way("", "eager")]
         shapes = [None if value is None else shape for value, shape in call.args]
-        found = [Way(name, "eager") for name in dict.fromkeys(row[0] for row in _core.algorithms(call.op, call.attrs, shapes))]
+        found = [
+            Way(name, "eager")
+            for name in dict.fromkeys(row[0] for row in _core.algorithms(call.op, call.attrs, shapes))
+        ]
         for layout, blocked in self._layouts(call):
             try:
                 names, _ = _core.plan_candidates(call.op, call.attrs, shapes, blocked)

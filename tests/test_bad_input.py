@@ -87,7 +87,7 @@ ERRORS: list[tuple[type[Exception], str, Callable[[], Any]]] = [
      lambda: F.batch_norm(X, None, None)),
     (ValueError, "batch_norm: training needs more than one value per channel, input has shape (1, 3, 1, 1)",
      lambda: F.batch_norm(zeros(1, 3, 1, 1), None, None, training=True)),
-    (ValueError, "batch_norm: eps must be positive in training", 
+    (ValueError, "batch_norm: eps must be positive in training",
      lambda: F.batch_norm(X, None, None, training=True, eps=0)),
     (ValueError, "add: shapes (2, 3) and (2, 4) cannot be broadcast together", lambda: F.add(zeros(2, 3), zeros(2, 4))),
     (ValueError, "concat: all sizes but that of axis 1 must agree, found (1, 3, 8, 8) and (1, 3, 8, 7) (tensors[1])",

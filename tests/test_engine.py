@@ -259,7 +259,10 @@ def test_arena_never_lets_living_tensors_overlap():
             assert offsets[a.tensor] % 64 == 0 and offsets[a.tensor] + a.size <= total
             for b in lives:
                 if a.tensor < b.tensor and a.first <= b.last and b.first <= a.last:
-                    assert offsets[a.tensor] + a.size <= offsets[b.tensor] or offsets[b.tensor] + b.size <= offsets[a.tensor]
+                    assert (
+                        offsets[a.tensor] + a.size <= offsets[b.tensor]
+                        or offsets[b.tensor] + b.size <= offsets[a.tensor]
+                    )
         assert total <= sum(life.size for life in lives)
 
 

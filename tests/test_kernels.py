@@ -90,7 +90,14 @@ def _check_way(
 
 
 def _check(
-    case: Case, number: int, isas: Sequence[str], core: Any, seed: int, tally: Tally, failures: Failures, only: Way | None = None
+    case: Case,
+    number: int,
+    isas: Sequence[str],
+    core: Any,
+    seed: int,
+    tally: Tally,
+    failures: Failures,
+    only: Way | None = None,
 ) -> None:
     # Every case meets one and another number of threads, every fourth all of them.
     threads = (1, *_THREADS) if number % 4 == 0 or only else (1, _THREADS[number % 3])

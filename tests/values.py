@@ -18,7 +18,18 @@ Values = list[Array | None]
 EXACT = {
     *("conv2d", "conv2d_grad_input", "conv2d_grad_weight", "matmul"),
     *("max_pool2d", "max_pool2d_grad", "adaptive_max_pool2d", "adaptive_max_pool2d_grad"),
-    *("relu", "leaky_relu", "clamp", "relu_grad", "leaky_relu_grad", "clamp_grad", "negative", "square", "square_grad", "scale"),
+    *(
+        "relu",
+        "leaky_relu",
+        "clamp",
+        "relu_grad",
+        "leaky_relu_grad",
+        "clamp_grad",
+        "negative",
+        "square",
+        "square_grad",
+        "scale",
+    ),
     *("add", "subtract", "multiply", "sum_to", "concat", "slice", "pad"),
 }
 # Inputs that the operation updates.

@@ -114,47 +114,49 @@ def log_softmax(input: Any, dim: int | None = None) -> Any:
     return apply(LOG_SOFTMAX, (input,), {"axis": _axis("log_softmax", dim, len(input.shape))})[0]
 
 
-def _backward(name: str, grad_output: Any, saved_name: str, saved: Any, attrs: Attrs) -> Any:
-    check.floating(name, **{"grad_output": grad_output, saved_name: saved})
-    check.same_shape(name, "grad_output", grad_output, saved.shape)
-    return apply(OPS[name], (grad_output, saved), attrs)[0]
+def _backward(function: str, op: str, grad_output: Any, saved_name: str, saved: Any, attrs: Attrs) -> Any:
+    check.floating(function, **{"grad_output": grad_output, saved_name: saved})
+    check.same_shape(function, "grad_output", grad_output, saved.shape)
+    return apply(OPS[op], (grad_output, saved), attrs)[0]
 
 
 def relu_grad(grad_output: Any, input: Any) -> Any:
     """Gradient of `relu`: grad_output where input > 0, else 0 (also at 0). Both of one shape."""
-    return _backward("relu_grad", grad_output, "input", input, {})
+    return _backward("relu_grad", "relu_grad", grad_output, "input", input, {})
 
 
 def leaky_relu_grad(grad_output: Any, input: Any, negative_slope: float = 0.01) -> Any:
     """Gradient of `leaky_relu`: grad_output where input > 0, else negative_slope * grad_output."""
     slope = check.number("leaky_relu_grad", "negative_slope", negative_slope)
-    return _backward("leaky_relu_grad", grad_output, "input", input, {"slope": slope})
+    return _backward("leaky_relu_grad", "leaky_relu_grad", grad_output, "input", input, {"slope": slope})
 
 
 def sigmoid_grad(grad_output: Any, output: Any) -> Any:
     """Gradient of `sigmoid` from its result: grad_output * output * (1 - output)."""
-    return _backward("sigmoid_grad", grad_output, "output", output, {})
+    return _backward("sigmoid_grad", "sigmoid_grad", grad_output, "output", output, {})
 
 
 def tanh_grad(grad_output: Any, output: Any) -> Any:
     """Gradient of `tanh` from its result: grad_output * (1 - output^2)."""
-    return _backward("tanh_grad", grad_output, "output", output, {})
+    return _backward("tanh_grad", "tanh_grad", grad_output, "output", output, {})
 
 
 def hardtanh_grad(grad_output: Any, input: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
     """Gradient of `hardtanh`: grad_output where min_val < input < max_val, else 0."""
-    return _backward("clamp_grad", grad_output, "input", input, _bounds("hardtanh_grad", min_val, max_val))
+    return _backward(
+        "hardtanh_grad", "clamp_grad", grad_output, "input", input, _bounds("hardtanh_grad", min_val, max_val)
+    )
 
 
 def softmax_grad(grad_output: Any, output: Any, dim: int) -> Any:
     """Gradient of `softmax` from its result: output * (grad_output - sum along dim of grad_output * output)."""
     check.floating("softmax_grad", output=output)
     axis = check.axis("softmax_grad", "dim", dim, len(output.shape))
-    return _backward("softmax_grad", grad_output, "output", output, {"axis": axis})
+    return _backward("softmax_grad", "softmax_grad", grad_output, "output", output, {"axis": axis})
 
 
 def log_softmax_grad(grad_output: Any, output: Any, dim: int) -> Any:
     """Gradient of `log_softmax` from its result: grad_output - exp(output) * sum along dim of grad_output."""
     check.floating("log_softmax_grad", output=output)
     axis = check.axis("log_softmax_grad", "dim", dim, len(output.shape))
-    return _backward("log_softmax_grad", grad_output, "output", output, {"axis": axis})
+    return _backward("log_softmax_grad", "log_softmax_grad", grad_output, "output", output, {"axis": axis})

@@ -62,6 +62,8 @@ def sgd_step(
         "weight_decay": check.finite(name, "weight_decay", weight_decay),
         "nesterov": check.boolean(name, "nesterov", nesterov),
     }
+    if buffer is None and attrs["momentum"]:
+        raise ValueError(f"{name}: momentum={momentum} needs a buffer")
     apply(SGD_STEP, (parameter, gradient, buffer, hyper), attrs)
 
 
