@@ -1,21 +1,29 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Fast convolutional networks on the CPU: NumPy arrays in, NumPy arrays out.
 
-from cnnkern import functional as F      operations on arrays, as torch.nn.functional has them
-from cnnkern import nn, models, train    layers, networks, training
-engine = cnnkern.compile(model, (1, 3, 224, 224)); y = engine(x)
+- `from cnnkern import functional as F`: operations on arrays, with torch.nn.functional's names
+- `from cnnkern import nn, models, train, data`: layers, networks, training, data sets
+- `cnnkern.compile(model, input_shape)`: a model as one planned call
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
+try:
+    import cnnkern._core  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ImportError(
+        "cnnkern's compiled core cannot be found. In the source tree build it with `pip install .`, or in place with "
+        "`tools/build`; both need a C++20 compiler."
+    ) from error
+
 from cnnkern._version import __version__
 
 if TYPE_CHECKING:
-    from cnnkern import data, functional, io, models, nn, train
+    from cnnkern import data, functional, models, nn, train
     from cnnkern._config import get_num_threads, set_num_threads, show_config, threads
     from cnnkern._random import manual_seed
-    from cnnkern.engine import Engine, compile
+    from cnnkern.engine.compile import Engine, compile
     from cnnkern.graph import Symbol
     from cnnkern.nn import count_macs
     from cnnkern.train import value_and_grad
@@ -29,7 +37,6 @@ __all__ = [
     "data",
     "functional",
     "get_num_threads",
-    "io",
     "manual_seed",
     "models",
     "nn",
@@ -41,7 +48,7 @@ __all__ = [
 ]
 
 # Loaded at first use: a program that only convolves does not pay for models and training.
-_MODULES = ("data", "engine", "functional", "graph", "io", "models", "nn", "reference", "train")
+_MODULES = ("data", "engine", "functional", "graph", "models", "nn", "reference", "train")
 _HOMES = {
     "Engine": "engine",
     "Symbol": "graph",

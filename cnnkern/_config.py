@@ -43,7 +43,7 @@ def threads(n: int) -> Iterator[None]:
 def show_config() -> None:
     """Print version, compiler, instruction sets (built, found on this machine, active) and threads."""
     info = _core.build_info()
-    print(f"cnnkern {__version__}")
+    print(f"version: {__version__}")
     print(f"compiler: {info['compiler']}")
     print(f"instruction sets built: {', '.join(_core.isas_built())}")
     print(f"instruction sets found: {', '.join(_core.isas())}")

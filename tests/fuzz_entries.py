@@ -231,6 +231,7 @@ def algorithm() -> Arg:
 
 _ONE = {"alone": True}
 _MAP = {"ranks": (3, 4)}
+_FIXED = {"ranks": (4,), "exact": (0, 1, 2, 3)}
 _CONV = {"stride": pair(1, 1), "padding": pair(1, 0), "dilation": pair(1, 1), "groups": integer(1, 1, 1)}
 _WINDOW = {"kernel_size": pair(2, 1), "stride": pair(2, 1, none=True), "padding": pair(0, 0)}
 _CLASSES = {
@@ -262,13 +263,13 @@ FUNCTIONAL: dict[str, dict[str, Arg]] = {
         "bias": array(4, **_VECTOR, optional=True), **_CONV, "algorithm": algorithm(), "out": output(2, 4, 8, 8),
     },
     "conv2d_grad_input": {
-        "input_size": sizes(2, 3, 8, 7, exact=(0, 1, 2, 3)), "weight": array(4, 3, 3, 2, ranks=(4,), exact=(0, 1, 2, 3)),
-        "grad_output": array(2, 4, 8, 8, ranks=(4,), exact=(0, 1, 2, 3)), **_CONV, "algorithm": algorithm(),
+        "input_size": sizes(2, 3, 8, 7, exact=(0, 1, 2, 3)), "weight": array(4, 3, 3, 2, **_FIXED),
+        "grad_output": array(2, 4, 8, 8, **_FIXED), **_CONV, "algorithm": algorithm(),
         "out": output(2, 3, 8, 7),
     },
     "conv2d_grad_weight": {
-        "input": array(2, 3, 8, 7, ranks=(4,), exact=(0, 1, 2, 3)), "weight_size": sizes(4, 3, 3, 2, exact=(0, 1, 2, 3)),
-        "grad_output": array(2, 4, 8, 8, ranks=(4,), exact=(0, 1, 2, 3)), **_CONV, "algorithm": algorithm(),
+        "input": array(2, 3, 8, 7, **_FIXED), "weight_size": sizes(4, 3, 3, 2, exact=(0, 1, 2, 3)),
+        "grad_output": array(2, 4, 8, 8, **_FIXED), **_CONV, "algorithm": algorithm(),
         "out": output(4, 3, 3, 2),
     },
     "conv2d_grad_bias": {"grad_output": array(2, 4, 8, 8, **_MAP, **_ONE)},
@@ -287,7 +288,7 @@ FUNCTIONAL: dict[str, dict[str, Arg]] = {
         "return_indices": boolean(True),
     },
     "max_pool2d_grad": {
-        "grad_output": array(2, 3, 4, 3, ranks=(4,), exact=(0, 1, 2, 3), **_ONE), "indices": indices(48, 2, 3, 4, 3),
+        "grad_output": array(2, 3, 4, 3, **_FIXED, **_ONE), "indices": indices(48, 2, 3, 4, 3),
         "input_size": sizes(2, 3, 8, 6, exact=(0, 1)), **_WINDOW, "dilation": pair(1, 1), "ceil_mode": boolean(False),
     },
     "avg_pool2d": {
@@ -295,19 +296,21 @@ FUNCTIONAL: dict[str, dict[str, Arg]] = {
         "count_include_pad": boolean(True), "divisor_override": integer(3, 1, 2**31 - 1, none=True),
     },
     "avg_pool2d_grad": {
-        "grad_output": array(2, 3, 4, 3, ranks=(4,), exact=(0, 1, 2, 3), **_ONE),
+        "grad_output": array(2, 3, 4, 3, **_FIXED, **_ONE),
         "input_size": sizes(2, 3, 8, 6, exact=(0, 1)), **_WINDOW, "ceil_mode": boolean(False),
         "count_include_pad": boolean(True), "divisor_override": integer(3, 1, 2**31 - 1, none=True),
     },
     "adaptive_avg_pool2d": {"input": array(2, 3, 8, 6, **_MAP, **_ONE), "output_size": pair(3, 1, keeps=True)},
     "adaptive_max_pool2d": {
-        "input": array(2, 3, 8, 6, **_MAP, **_ONE), "output_size": pair(3, 1, keeps=True), "return_indices": boolean(False),
+        "input": array(2, 3, 8, 6, **_MAP, **_ONE), "output_size": pair(3, 1, keeps=True),
+        "return_indices": boolean(False),
     },
     "adaptive_avg_pool2d_grad": {
-        "grad_output": array(2, 3, 4, 3, ranks=(4,), exact=(0, 1), **_ONE), "input_size": sizes(2, 3, 8, 6, exact=(0, 1)),
+        "grad_output": array(2, 3, 4, 3, ranks=(4,), exact=(0, 1), **_ONE),
+        "input_size": sizes(2, 3, 8, 6, exact=(0, 1)),
     },
     "adaptive_max_pool2d_grad": {
-        "grad_output": array(2, 3, 4, 3, ranks=(4,), exact=(0, 1, 2, 3), **_ONE), "indices": indices(48, 2, 3, 4, 3),
+        "grad_output": array(2, 3, 4, 3, **_FIXED, **_ONE), "indices": indices(48, 2, 3, 4, 3),
         "input_size": sizes(2, 3, 8, 6, exact=(0, 1)),
     },
     "batch_norm": {
@@ -318,7 +321,8 @@ FUNCTIONAL: dict[str, dict[str, Arg]] = {
     },
     "batch_norm_training": {
         "input": array(4, 3, 2, 2, ranks=(2, 3, 4, 5, 6, 7), exact=(1,)), "weight": array(3, **_VECTOR, optional=True),
-        "bias": array(3, **_VECTOR, optional=True), "running_mean": array(3, **_VECTOR), "running_var": array(3, **_VECTOR),
+        "bias": array(3, **_VECTOR, optional=True), "running_mean": array(3, **_VECTOR),
+        "running_var": array(3, **_VECTOR),
         "momentum": number(0.1, -0.1, 1.1, float("nan")), "eps": number(1e-5, 0.0, -1.0, float("nan"), float("inf")),
     },
     "batch_norm_grad": {
@@ -356,14 +360,15 @@ FUNCTIONAL: dict[str, dict[str, Arg]] = {
          (True, 24), (None, 24), {24}, Anything(), (-1, 0), (2**63,), (1.5,), ((4, 6),)]
     ])),
     "pad": _unary(
-        pad=sequence(1, 1, 0, 2), mode=Arg(lambda rng: "constant", choice("constant").ruins), value=number(0.5, none=True)
+        pad=sequence(1, 1, 0, 2), mode=choice("constant"), value=number(0.5, none=True),
     ),
     "concat": {
         "tensors": Arg(
             lambda rng: [np.zeros((2, 3), np.float32), np.zeros((2, 1), np.float32)],
             lambda rng: [Ruin(f"{str(value)[:50]!r}", value) for value in [
                 None, [], (), 5, "ab", np.zeros((2, 2, 2), np.float32), [1.0], [None], [np.zeros((2, 3)), None],
-                [np.zeros((2, 3), np.float32), np.zeros((2, 3))], [np.zeros((2, 3), np.float32), np.zeros((3, 3), np.float32)],
+                [np.zeros((2, 3), np.float32), np.zeros((2, 3))],
+                [np.zeros((2, 3), np.float32), np.zeros((3, 3), np.float32)],
                 [np.zeros((2, 3), np.float32), np.zeros((2, 3, 1), np.float32)], [np.zeros((), np.float32)] * 2,
                 [np.zeros((2, 3), np.int32)] * 2, {"a": np.zeros((2, 3), np.float32)}, [[1.0], [2.0]], Anything(),
             ]],
@@ -379,6 +384,10 @@ FUNCTIONAL: dict[str, dict[str, Arg]] = {
         "grad_output": array(ranks=(0,)), "input": array(4, 5, ranks=(2,), exact=(0, 1)),
         "target": indices(5, 4), **_CLASSES, **_REDUCED,
         "label_smoothing": number(0.1, -0.1, 1.1, float("nan"), float("inf")),
+    },
+    "nll_loss": {
+        "input": array(4, 5, ranks=(2,), exact=(0, 1)), "target": indices(5, 4), **_CLASSES, **_REDUCED,
+        "size_average": _DEPRECATED, "reduce": _DEPRECATED,
     },
     "mse_loss": _WEIGHTED,
     "l1_loss": _WEIGHTED,

@@ -85,6 +85,7 @@ CASES = {
     "sigmoid": Case(lambda L, x: L.sigmoid(x), ((3, 20),)),
     "tanh": Case(lambda L, x: L.tanh(x), ((3, 20),)),
     "hardtanh": Case(lambda L, x: L.hardtanh(x, -0.5, 0.25), ((3, 20),)),
+    "hardtanh-ends": Case(lambda L, x: L.hardtanh(x, -0.5, 0.25), (lambda rng: np.array([-1, -0.5, 0, 0.25, 1.0]),)),
     "relu6": Case(lambda L, x: L.relu6(x), (lambda rng: rng.uniform(-3, 9, (4, 9)),)),
     "softmax": Case(lambda L, x: L.softmax(x, 1), ((3, 5, 4, 2),)),
     "softmax-last": Case(lambda L, x: L.softmax(x, dim=-1), ((3, 20),)),
@@ -125,6 +126,10 @@ CASES = {
     ),
     "cross_entropy-sum": Case(lambda L, x, t: L.cross_entropy(x, t, reduction="sum"), ((6, 5), classes(5, 6))),
     "cross_entropy-unbatched": Case(lambda L, x, t: L.cross_entropy(x, t), ((5,), classes(5))),
+    "nll_loss": Case(lambda L, x, t, w: L.nll_loss(x, t, w), ((6, 5), with_ignored(5, 6), positive(5)), (0,)),
+    "nll_loss-maps": Case(
+        lambda L, x, t: L.nll_loss(L.log_softmax(x, 1), t, reduction="none"), ((2, 5, 3, 4), with_ignored(5, 2, 3, 4))
+    ),
     "mse_loss": Case(lambda L, a, b: L.mse_loss(a, b), ((3, 4), (3, 4))),
     "mse_loss-weight": Case(lambda L, a, b, w: L.mse_loss(a, b, weight=w), ((3, 4), (3, 4), positive(3, 4)), (0, 1)),
     "mse_loss-none": Case(lambda L, a, b: L.mse_loss(a, b, reduction="none"), ((3, 4), (3, 4))),

@@ -152,8 +152,8 @@ def compile(
         raise ValueError(f"compile: precision must be one of {', '.join(_PRECISIONS)}, found {precision!r}")
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int)):
         raise TypeError(f"compile: threads must be an integer or None, found {type(threads).__name__}")
-    if threads is not None and threads < 1:
-        raise ValueError(f"compile: threads must be at least 1, found {threads}")
+    if threads is not None and not 1 <= threads <= 1024:
+        raise ValueError(f"compile: threads must be in 1 .. 1024, found {threads}")
     return Engine(model, _shapes(input_shape), threads)
 
 

@@ -50,6 +50,7 @@ from cnnkern.functional.loss import (
     huber_loss,
     l1_loss,
     mse_loss,
+    nll_loss,
     pseudo_huber_loss,
     smooth_l1_loss,
 )
@@ -117,6 +118,7 @@ __all__ = [
     "mse_loss",
     "multiply",
     "negative",
+    "nll_loss",
     "pad",
     "pseudo_huber_loss",
     "relu",

@@ -124,6 +124,8 @@ def shape(function: str, name: str, value: Any, rank: int | None = None) -> Shap
 
 def elements(function: str, name: str, result: Shape) -> Shape:
     """A shape whose number of elements cannot overflow anywhere."""
+    if 0 < product(result) <= LARGEST:  # the usual case, quickly
+        return result
     if product(max(size, 1) for size in result) > _MOST_ELEMENTS or any(size > LARGEST for size in result):
         raise ValueError(f"{function}: {name} of shape {result} is too large")
     return result

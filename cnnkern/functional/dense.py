@@ -35,8 +35,9 @@ def _matmul_gradient(node: Node, dy: Symbol) -> tuple[Symbol | None, ...]:
 
 
 def _macs(node: Node) -> int:
-    a = node.inputs[0].shape
-    return product(node.outputs[0].shape) * int(a[0] if node.attrs["transpose_a"] else a[1])
+    a: Shape = node.inputs[0].shape
+    y: Shape = node.outputs[0].shape
+    return product(y) * (a[0] if node.attrs["transpose_a"] else a[1])
 
 
 MATMUL = define("matmul", _infer_matmul, gradient=_matmul_gradient, lower=_lower_matmul, macs=_macs)

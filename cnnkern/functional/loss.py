@@ -158,6 +158,25 @@ def cross_entropy_grad(
     return reshape_to(apply(CROSS_ENTROPY_GRAD, (dloss, logits, indices, weight), attrs)[0], input.shape)
 
 
+def nll_loss(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Any:
+    """Negative log-likelihood: -weight[t] * input[t] for log-probabilities; otherwise as `cross_entropy`."""
+    function = "nll_loss"
+    check.floating(function, ("weight",), input=input, weight=weight)
+    mode = _reduction(function, reduction, size_average, reduce)
+    attrs = {**_cross_entropy_attrs(function, mode, ignore_index, 0.0), "log_probabilities": True}
+    values, indices = _checked_target(function, input, target, weight, attrs["ignore_index"])
+    (loss,) = apply(CROSS_ENTROPY, (values, indices, weight), attrs)
+    return reshape_to(loss, ()) if len(input.shape) == 1 else loss
+
+
 def _difference(function: str, input: Any, target: Any, weight: Any = None) -> Any:
     """input - target, of one shape (PyTorch warns and broadcasts where shapes differ, which is hardly ever meant)."""
     check.floating(function, ("weight",), input=input, target=target, weight=weight)

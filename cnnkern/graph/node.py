@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,8 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
 Attrs = dict[str, Any]
+
+product = prod  # of sizes, in Python's integers, which cannot overflow
 
 
 class Spec(NamedTuple):
@@ -156,14 +159,6 @@ class Symbol:
 
     def reshape(self, *shape: Any) -> Any:
         return OPERATORS["reshape"](self, shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
-
-
-def product(values: Iterable[int]) -> int:
-    """Product in Python's integers, which cannot overflow."""
-    result = 1
-    for value in values:
-        result *= value
-    return result
 
 
 # The functions behind Symbol's operators; functional supplies them when it is imported.

@@ -35,9 +35,9 @@ def clamp(x: Array, *, low: float, high: float) -> Array:
 
 
 def clamp_grad(dy: Array, x: Array, *, low: float, high: float) -> Array:
-    """dy where low <= x <= high (ends included), else 0."""
+    """dy where low < x < high, else 0 (also at the ends); a NaN in x lets dy pass."""
     dy, x = exact(dy), exact(x)
-    return np.where((x >= low) & (x <= high), dy, 0)
+    return np.where((x <= low) | (x >= high), 0, dy)
 
 
 def activate(y: Array, activation: str, slope: float, low: float, high: float) -> Array:

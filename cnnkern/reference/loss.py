@@ -6,6 +6,7 @@ With p = softmax(logits), t the target and k the label smoothing (Szegedy et al.
     -(1 - k) * weight[t] * log p[t]  -  k / C * sum over c of weight[c] * log p[c]
 
 and 0 where the target is `ignore_index`. `mean` divides the sum by the sum of weight[t] over the positions that count.
+With `log_probabilities` the logits are taken as log p (the negative log-likelihood loss).
 """
 
 import numpy as np
@@ -37,6 +38,7 @@ def cross_entropy(
     reduction: str = "mean",
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
+    log_probabilities: bool = False,
 ) -> Array:
     """logits (N, C, ...), target int32 (N, ...), weight (C) -> loss: (N, ...) for reduction "none", else ().
 
@@ -45,7 +47,7 @@ def cross_entropy(
     logits = real(logits)
     classes = logits.shape[1]
     counts, index, weight = _prepare(target, weight, classes, ignore_index)
-    log_p = log_softmax(logits, axis=1)
+    log_p = logits if log_probabilities else log_softmax(logits, axis=1)
     of_target = np.take_along_axis(log_p, index[:, None], axis=1)[:, 0]
     loss = -(1 - label_smoothing) * weight[index] * of_target
     if label_smoothing:
@@ -66,17 +68,18 @@ def cross_entropy_grad(
     reduction: str = "mean",
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
+    log_probabilities: bool = False,
 ) -> Array:
     """dloss like loss, and the inputs of `cross_entropy` -> gradient with respect to the logits (N, C, ...).
 
-    If q[c] is the factor of -log p[c] in the loss, the gradient is p * sum(q) - q.
+    If q[c] is the factor of -log p[c] in the loss, the gradient is p * sum(q) - q, with respect to log p just -q.
     """
     logits, dloss = real(logits), real(dloss)
     classes = logits.shape[1]
     counts, index, weight = _prepare(target, weight, classes, ignore_index)
     one_hot = np.moveaxis(np.eye(classes)[index], -1, 1)
     q = ((1 - label_smoothing) * one_hot + label_smoothing / classes) * _column(weight, logits.ndim)
-    p = np.exp(log_softmax(logits, axis=1))
+    p = np.zeros(1) if log_probabilities else np.exp(log_softmax(logits, axis=1))
     factor = dloss / (weight[index] * counts).sum() if reduction == "mean" else dloss
     gradient = (p * q.sum(axis=1, keepdims=True) - q) * (factor[:, None] if reduction == "none" else factor)
     return np.where(counts[:, None], gradient, 0)

@@ -81,9 +81,9 @@ void run(const Prepared& prepared, int, int64_t first, int64_t last, const Conte
       return apply([](Vec d, Vec x) CNNKERN_LAMBDA { return select(less_equal(x, zero()), zero(), d); });
     case Function::kLeakyRelu:
       return apply([=](Vec d, Vec x) CNNKERN_LAMBDA { return select(less(zero(), x), d, mul(d, alpha)); });
-    case Function::kClamp:
+    case Function::kClamp:  // 0 at the ends, as in PyTorch's hardtanh; NaN lets dy pass
       return apply([=](Vec d, Vec x)
-                       CNNKERN_LAMBDA { return select(both(less_equal(alpha, x), less_equal(x, beta)), d, zero()); });
+                       CNNKERN_LAMBDA { return select(either(less_equal(x, alpha), less_equal(beta, x)), zero(), d); });
     case Function::kSigmoid:
       return apply([=](Vec d, Vec y) CNNKERN_LAMBDA { return mul(d, mul(y, sub(one, y))); });
     case Function::kTanh:
