@@ -121,7 +121,14 @@ ERRORS: list[tuple[type[Exception], str, Callable[[], Any]]] = [
     (ValueError, "adaptive_avg_pool2d: output_size must be positive, found 0", lambda: F.adaptive_avg_pool2d(X, 0)),
     (ValueError, "pad: axis 3 of size 8 cannot be cropped by (-5, -4)", lambda: F.pad(X, (-5, -4))),
     (ValueError, "pad: pad must hold two amounts for each of at most 4 axes, found 3", lambda: F.pad(X, (1, 2, 3))),
-    (ValueError, "pad: mode must be one of constant, found 'reflect'", lambda: F.pad(X, (1, 1), "reflect")),
+    (
+        ValueError,
+        "pad: mode must be one of constant, replicate, reflect, circular, found 'mirror'",
+        lambda: F.pad(X, (1, 1), "mirror"),
+    ),
+    (ValueError, 'pad: value belongs to mode="constant"', lambda: F.pad(X, (1, 1), "reflect", 0.0)),
+    (ValueError, "pad: mode='circular' takes amounts of 0 to", lambda: F.pad(X, (99, 1), "circular")),
+    (ValueError, "pad: mode='replicate' takes amounts of 0 to", lambda: F.pad(X, (-1, 1), "replicate")),
     # Sizes that overflow
     (ValueError, "conv2d: padding must be in 0 .. 16777216, found 2147483648", lambda: F.conv2d(X, W, padding=2**31)),
     (ValueError, "conv2d: the output of shape (1, 4, 16777222, 16777222) is too large",

@@ -349,6 +349,9 @@ LAYERS: list[tuple[str, tuple[Any, ...], dict[str, Any], tuple[int, ...]]] = [
     ("Conv2d", (4, 8, (3, 5)), {"stride": (2, 1), "padding": (0, 2), "dilation": (1, 2), "groups": 4}, (2, 4, 11, 17)),
     ("Conv2d", (3, 5, 4), {"padding": "same", "bias": False}, (1, 3, 7, 7)),
     ("Conv2d", (3, 5, 4), {"padding": "valid"}, (1, 3, 7, 7)),
+    ("Conv2d", (3, 5, (3, 4)), {"padding": "same", "padding_mode": "circular", "dilation": (1, 2)}, (2, 3, 7, 9)),
+    ("Conv2d", (3, 5, 3), {"padding": (2, 1), "padding_mode": "replicate", "stride": 2}, (2, 3, 7, 8)),
+    ("Conv2d", (3, 5, 3), {"padding": (2, 1), "padding_mode": "reflect"}, (2, 3, 7, 8)),
     ("Linear", (7, 4), {}, (5, 7)),
     ("Linear", (7, 4), {"bias": False}, (2, 3, 7)),
     ("BatchNorm2d", (6,), {"eps": 1e-3, "momentum": 0.3}, (4, 6, 5, 3)),
@@ -415,6 +418,8 @@ def test_layer_and_gradients_are_those_of_pytorch(
         (lambda: nn.Conv2d(0, 8, 3), "in_channels must be positive, got 0"),
         (lambda: nn.Conv2d(3, 8, 0), "kernel_size: expected values of at least 1, got 0"),
         (lambda: nn.Conv2d(3, 8, 3, padding="full"), 'padding must be numbers, "same" or "valid"'),  # type: ignore[arg-type]
+        (lambda: nn.Conv2d(3, 8, 3, padding_mode="mirror"), "padding_mode must be one of zeros"),  # type: ignore[arg-type]
+        (lambda: nn.Conv2d(3, 8, 3, stride=2, padding="same"), 'padding="same" needs stride 1'),
         (lambda: nn.Linear(3, 0), "out_features=0"),
         (lambda: nn.BatchNorm2d(0), "num_features must be positive"),
         (lambda: nn.BatchNorm2d(3)(np.zeros((2, 3), np.float32)), r"expected an input of 4 axes, got shape \(2, 3\)"),

@@ -155,6 +155,26 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(through_state: bo
     assert_same_bits(whole, parts)
 
 
+def test_a_callback_may_turn_back_model_and_optimizer() -> None:
+    class Back(train.Callback):
+        """After epoch 3 returns to the state after epoch 1, so that epochs 2 and 3 must follow again."""
+
+        def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+            if epoch == 1:
+                self.states = self.model.state_dict(), self.training.optimizer.state_dict()
+            if epoch == 3:
+                self.reached = self.model.state_dict()
+                self.model.load_state_dict(self.states[0])
+                self.training.optimizer.load_state_dict(self.states[1])
+
+    back, model = Back(), small()
+    options: dict[str, Any] = {"optimizer": train.Adam(0.01), "shuffle": False}
+    losses = fitted(model, epochs=6, callbacks=[back], **options).history["loss"]
+    assert losses[4:6] == losses[2:4]
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, back.reached[name])
+
+
 def test_an_optimizer_state_of_another_kind_is_refused() -> None:
     sgd, adam = train.SGD(0.1, 0.9), train.Adam()
     fitted(small(), optimizer=sgd)

@@ -226,10 +226,13 @@ def pad(input: Any, pad: Any, mode: str = "constant", value: float | None = None
     """Put `value` (default 0) around an array; negative amounts crop.
 
     pad: (before, after) of the last axis, then of the one before it, and so on, as one flat sequence (PyTorch's order).
-    mode: only "constant".
+    mode: "constant"; "replicate" repeats the outermost value, "reflect" mirrors at it, "circular" goes on at the other
+    end. These three take no value and do not crop.
     """
     check.floating("pad", input=input)
-    check.choice("pad", "mode", mode, ("constant",))
+    check.choice("pad", "mode", mode, ("constant", *_CONTINUATIONS))
+    if mode != "constant" and value is not None:
+        raise ValueError(f'pad: value belongs to mode="constant", found mode={mode!r}')
     fill = 0.0 if value is None else check.number("pad", "value", value)
     if not isinstance(pad, (tuple, list)):
         raise TypeError(f"pad: pad must be a tuple of integers, found {pad!r}")
@@ -249,7 +252,46 @@ def pad(input: Any, pad: Any, mode: str = "constant", value: float | None = None
         )
     attrs = {"padding": tuple(padding), "value": fill}
     check.elements("pad", "the result", _infer_pad((input,), attrs)[0].shape)
+    if mode != "constant" and any(map(any, padding)):
+        return _continued(input, padding, mode)
     return apply(PAD, (input,), attrs)[0]
+
+
+_CONTINUATIONS = ("replicate", "reflect", "circular")
+
+
+def _continued(input: Any, padding: list[tuple[int, int]], mode: str) -> Any:
+    """Continue an array beyond its ends by pieces of itself, axis after axis."""
+    for axis, (before, after) in enumerate(padding):
+        size = input.shape[axis]
+        most = {"replicate": check.LARGEST if size else 0, "reflect": max(size - 1, 0), "circular": size}[mode]
+        if min(before, after) < 0 or max(before, after) > most:
+            amounts = f"amounts of 0 to {most} on axis {axis} of size {size}"
+            raise ValueError(f"pad: mode={mode!r} takes {amounts}, found {(before, after)}")
+        if before or after:
+            head, tail = _ends(input, axis, before, after, mode)
+            input = concat([*head, input, *tail], axis)
+    return input
+
+
+def _ends(x: Any, axis: int, before: int, after: int, mode: str) -> tuple[list[Any], list[Any]]:
+    """What stands before and after x along an axis, in pieces."""
+    size = x.shape[axis]
+
+    def piece(start: int, stop: int) -> Any:
+        return apply(SLICE, (x,), {"axis": axis, "start": start, "stop": stop})[0]
+
+    def repeated(index: int, count: int) -> Any:
+        one = np.ones((1,) * len(x.shape), x.dtype)
+        shape = (*x.shape[:axis], count, *x.shape[axis + 1 :])
+        return apply(EXPAND, (piece(index, index + 1), one), {"shape": shape})[0]
+
+    if mode == "circular":
+        return [piece(size - before, size)] if before else [], [piece(0, after)] if after else []
+    if mode == "replicate":
+        return [repeated(0, before)] if before else [], [repeated(size - 1, after)] if after else []
+    head, tail = range(before, 0, -1), range(size - 2, size - 2 - after, -1)
+    return [piece(i, i + 1) for i in head], [piece(i, i + 1) for i in tail]
 
 
 def _mergeable(padding: list[tuple[int, int]]) -> int:

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from cnnkern import functional
 from cnnkern.nn import init
 from cnnkern.nn.module import Module
 
 Pair = int | tuple[int, int]
+PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 
 
 def pair(name: str, value: Pair, low: int) -> tuple[int, int]:
@@ -26,7 +27,8 @@ class Conv2d(Module):
     """2-D convolution (cross-correlation, as in every CNN library).
 
     weight: (out_channels, in_channels / groups, kernel_h, kernel_w), bias: (out_channels,). `padding` is an int, two,
-    "same" (stride 1) or "valid". Initial values are PyTorch's: uniform within 1 / sqrt(fan_in); `rng` seeds them.
+    "same" (stride 1) or "valid"; `padding_mode` says with what: zeros, or as in `functional.pad`. Initial values are
+    PyTorch's: uniform within 1 / sqrt(fan_in); `rng` seeds them.
 
     Raises:
         ValueError: sizes that are not positive, groups that do not divide the channels.
@@ -42,6 +44,7 @@ class Conv2d(Module):
         dilation: Pair = 1,
         groups: int = 1,
         bias: bool = True,
+        padding_mode: PaddingMode = "zeros",
         *,
         rng: init.Rng = None,
     ) -> None:
@@ -54,11 +57,18 @@ class Conv2d(Module):
             )
         if isinstance(padding, str) and padding not in ("same", "valid"):
             raise ValueError(f'Conv2d: padding must be numbers, "same" or "valid", got {padding!r}')
+        if padding_mode not in get_args(PaddingMode):
+            raise ValueError(
+                f"Conv2d: padding_mode must be one of {', '.join(get_args(PaddingMode))}, got {padding_mode!r}"
+            )
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.kernel_size = pair("Conv2d: kernel_size", kernel_size, 1)
         self.stride = pair("Conv2d: stride", stride, 1)
         self.padding = padding if isinstance(padding, str) else pair("Conv2d: padding", padding, 0)
         self.dilation = pair("Conv2d: dilation", dilation, 1)
+        self.padding_mode = padding_mode
+        if padding == "same" and self.stride != (1, 1):
+            raise ValueError(f'Conv2d: padding="same" needs stride 1, got {self.stride}')
         shape = (out_channels, in_channels // groups, *self.kernel_size)
         fan_in = init.fans(shape)[0]
         source = init.generator(rng)
@@ -70,11 +80,25 @@ class Conv2d(Module):
 
         H' = floor((H + 2 padding - dilation (kernel - 1) - 1) / stride) + 1.
         """
-        return functional.conv2d(input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        padding = self.padding
+        if self.padding_mode != "zeros":
+            input, padding = functional.pad(input, self._border(), self.padding_mode), (0, 0)
+        return functional.conv2d(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+
+    def _border(self) -> tuple[int, int, int, int]:
+        """The padding as (left, right, top, bottom); "same" puts the odd pixel at the end."""
+        if self.padding == "valid":
+            return 0, 0, 0, 0
+        if isinstance(self.padding, tuple):
+            height, width = self.padding
+            return width, width, height, height
+        height, width = (d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True))
+        return width // 2, width - width // 2, height // 2, height - height // 2
 
     def extra_repr(self) -> str:
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
         text += "" if self.padding == (0, 0) else f", padding={self.padding!r}"
         text += "" if self.dilation == (1, 1) else f", dilation={self.dilation}"
         text += "" if self.groups == 1 else f", groups={self.groups}"
+        text += "" if self.padding_mode == "zeros" else f", padding_mode={self.padding_mode!r}"
         return text + ("" if self.bias is not None else ", bias=False")

@@ -18,7 +18,7 @@ class Optimizer:
     """Base class. An optimizer keeps its state for the parameters of one model, through any number of `fit` calls.
 
     `lr` may be changed between steps. Figures that change from step to step reach the plan through small arrays, one
-    for all parameters that were first updated in the same step.
+    for all parameters that were bound in the same step. `loads` counts the states that were loaded.
     """
 
     slots: tuple[str, ...] = ()
@@ -26,6 +26,7 @@ class Optimizer:
     def __init__(self, lr: float) -> None:
         self.lr = _non_negative(type(self).__name__, "lr", lr)
         self.steps = 0
+        self.loads = 0
         self._parameters: dict[str, npt.NDArray[Any]] = {}
         self._state: dict[str, dict[str, Array]] = {}
         self._born: dict[str, int] = {}
@@ -95,6 +96,7 @@ class Optimizer:
                     shapes = f"expected {own[slot].shape}, found {np.shape(entry[slot])}"
                     raise ValueError(f"{type(self).__name__}: {slot} of {name}: {shapes}")
         self.lr, self.steps = float(mapping["lr"]), int(mapping["steps"])
+        self.loads += 1
         self._parameters.clear()
         self._hyper.clear()
         self._state = {

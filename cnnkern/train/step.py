@@ -64,14 +64,14 @@ class Plan:
 
 
 class PlanCache:
-    """Plans by the shapes of their inputs and the modes of the model; the oldest of more than a few goes."""
+    """Plans by the shapes of their inputs and the model's parts and modes; the oldest of more than a few goes."""
 
     def __init__(self, model: Module, function: Callable[..., Any]) -> None:
         self.model, self.function = model, function
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
 
     def __call__(self, arrays: tuple[Array, ...], rng: Array) -> Any:
-        modes = tuple((module.training, module.trainable) for module in self.model.modules())
+        modes = tuple((module, module.training, module.trainable) for module in self.model.modules())
         key = (modes, tuple((array.shape, array.dtype) for array in arrays))
         plan = self._plans.get(key)
         if plan is None:
@@ -112,6 +112,7 @@ class TrainingStep:
     def __init__(self, model: Module, loss: LossFunction, optimizer: Optimizer, seed: int) -> None:
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self._seed = seed
+        self._loads = optimizer.loads
         self._plans = PlanCache(model, self._record)
         self._counting = [m for m in model.modules() if type(m).after_training_step is not Module.after_training_step]
 
@@ -128,6 +129,8 @@ class TrainingStep:
 
     def __call__(self, inputs: tuple[Array, ...], targets: Array) -> tuple[float, Any]:
         arrays = (*inputs, targets)
+        if self._loads != self.optimizer.loads:  # the plans hold arrays that are no longer its state
+            self._loads, self._plans = self.optimizer.loads, PlanCache(self.model, self._record)
         self.optimizer.bind(_parameters(self.model))
         self.optimizer.before_step()
         value, outputs = self._plans(arrays, _rng(self._seed, self.optimizer.steps))
