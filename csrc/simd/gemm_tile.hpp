@@ -100,13 +100,9 @@ void tile_kernel(const Tile& t) {
              CNNKERN_LAMBDA { return add(x, load_column<kVectors>(t.residual + r * t.residual_step, v, last)); });
   // activate() with the choice made once, not once per vector.
   switch (t.epilogue ? t.epilogue->activation : Activation::kNone) {
-    case Activation::kNone:
-      break;
-    case Activation::kRelu:
-      each([&](Vec x, int, int) CNNKERN_LAMBDA { return max(zero(), x); });
-      break;
-    default:
-      each([&](Vec x, int, int) CNNKERN_LAMBDA { return activate(*t.epilogue, x); });
+    case Activation::kNone: break;
+    case Activation::kRelu: each([&](Vec x, int, int) CNNKERN_LAMBDA { return max(zero(), x); }); break;
+    default: each([&](Vec x, int, int) CNNKERN_LAMBDA { return activate(*t.epilogue, x); });
   }
   unroll<kRows>([&](auto r) CNNKERN_LAMBDA {
     float* row = t.c + r * t.c_step;

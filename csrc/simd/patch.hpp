@@ -12,9 +12,7 @@ namespace CNNKERN_NAMESPACE {
 namespace {
 
 // One spatial axis: tap t of grid point i meets pixel i * step + first + t * delta of an input of `size` pixels.
-struct PatchAxis {
-  int64_t size, count, step, taps, first, delta;
-};
+struct PatchAxis { int64_t size, count, step, taps, first, delta; };
 
 struct PatchMap {
   PatchAxis h, w;
