@@ -40,6 +40,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "sgd_step": {"momentum": 0.0, "dampening": 0.0, "weight_decay": 0.0, "nesterov": False},
     "adam_step": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "decoupled": False},
 }
+# Inputs of operations whose last ones are optional.
+_INPUTS = {"conv2d": 4, "matmul": 3}
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ class Case:
 
 def make(op: str, shapes: tuple[Shape | None, ...], **attrs: Any) -> Case:
     """A case with every attribute: the given ones and the defaults of the operation."""
-    return Case(op, shapes, {**DEFAULTS.get(op, {}), **attrs})
+    missing = (None,) * (_INPUTS.get(op, 0) - len(shapes))
+    return Case(op, shapes + missing, {**DEFAULTS.get(op, {}), **attrs})
 
 
 def parse(text: str) -> Case:

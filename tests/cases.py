@@ -245,9 +245,7 @@ def _lines(text: str) -> Iterator[str]:
 
 def _conv_rows() -> Iterator[Case]:
     for line in _lines(_CONV):
-        shapes, *attrs = line.split(":")
-        missing = ",-" * (3 - shapes.count(","))
-        case = parse(":".join(["conv2d", shapes + missing, *attrs]))
+        case = parse(f"conv2d:{line}")
         yield from (conv_direction(case, op) for op in CONV_DIRECTIONS)
     yield from (parse(f"conv2d:{line}") for line in _lines(_CONV_EPILOGUE))
 

@@ -98,6 +98,14 @@ def core() -> Iterator[Any]:
     yield _core
     _core.set_isa(isa)
     _core.set_num_threads(0)
+    _core.set_worth_a_thread(-1)
+
+
+@pytest.fixture
+def divided(core: Any) -> Any:
+    """The compiled module, dividing even the smallest work among all threads."""
+    core.set_worth_a_thread(0)
+    return core
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -121,12 +121,12 @@ def _check(
 
 
 @pytest.mark.parametrize("op", OPS)
-def test_cases(op: str, core: Any, full: bool, seed: int, tally: Tally, failures: Failures) -> None:
+def test_cases(op: str, divided: Any, full: bool, seed: int, tally: Tally, failures: Failures) -> None:
     """Rows and generated cases of an operation, on every instruction set."""
     every = cases(op, seed, full)
     tally.planned[op] = len(every)
     for number, case in enumerate(every):
-        _check(case, number, core.isas(), core, seed, tally, failures)
+        _check(case, number, divided.isas(), divided, seed, tally, failures)
         if failures.many:
             break
     failures.report(len(every))
@@ -134,7 +134,7 @@ def test_cases(op: str, core: Any, full: bool, seed: int, tally: Tally, failures
     assert tally.mistrusted[op] <= max(2, len(every) // 20)
 
 
-def test_given_case(pytestconfig: pytest.Config, core: Any, seed: int, tally: Tally, failures: Failures) -> None:
+def test_given_case(pytestconfig: pytest.Config, divided: Any, seed: int, tally: Tally, failures: Failures) -> None:
     """The case of --case, with all numbers of threads."""
     text = pytestconfig.getoption("--case")
     name, _, where = text.partition("@")
@@ -143,5 +143,5 @@ def test_given_case(pytestconfig: pytest.Config, core: Any, seed: int, tally: Ta
     tally.planned[case.op] = 1
     way = Way("" if algorithm == "*" else algorithm, layout) if layout else None
     for number in (0, 3):  # whole numbers; then real ones too
-        _check(case, number, [isa] if isa else core.isas(), core, seed, tally, failures, way)
+        _check(case, number, [isa] if isa else divided.isas(), divided, seed, tally, failures, way)
     failures.report(1)

@@ -39,11 +39,11 @@ MUTATED = {"batch_norm_training": (3, 4), "sgd_step": (0, 2), "adam_step": (0, 2
 def whole_numbers(rng: np.random.Generator, shape: Shape) -> Array:
     """Small whole numbers other than 0, so that a result of 0 is rare and says something."""
     values = rng.integers(1, 4, shape)
-    return (values * rng.choice((-1, 1), shape)).astype(np.float32)
+    return np.asarray(values * rng.choice((-1, 1), shape), np.float32)
 
 
 def real_numbers(rng: np.random.Generator, shape: Shape) -> Array:
-    return rng.standard_normal(shape, np.float32)
+    return np.asarray(rng.standard_normal(shape, np.float32))
 
 
 def generator(case: Case, seed: int) -> np.random.Generator:
@@ -62,20 +62,21 @@ def inputs(case: Case, seed: int, whole: bool) -> Values:
 
 
 def _positive(case: Case, rng: np.random.Generator, values: Values) -> None:
-    values[-1] = (np.abs(_array(values[-1])) + np.float32(0.1)).astype(np.float32)
+    values[-1] = np.asarray(np.abs(_array(values[-1])) + 0.1, np.float32)
 
 
 def _away_from_zero(case: Case, rng: np.random.Generator, values: Values) -> None:
     b = _array(values[1])
-    values[1] = (np.copysign(np.abs(b) + np.float32(0.1), b)).astype(np.float32)
+    values[1] = np.asarray(np.copysign(np.abs(b) + 0.1, b), np.float32)
 
 
 def _within_unit(case: Case, rng: np.random.Generator, values: Values) -> None:
-    values[-1] = rng.uniform(-0.99 if "tanh" in case.op else 0.01, 0.99, _array(values[-1]).shape).astype(np.float32)
+    low = -0.99 if case.op == "tanh_grad" else 0.01
+    values[-1] = np.asarray(rng.uniform(low, 0.99, _array(values[-1]).shape), np.float32)
 
 
 def _wide(case: Case, rng: np.random.Generator, values: Values) -> None:
-    values[0] = _array(values[0]) * np.float32(rng.choice((1, 4, 20)))
+    values[0] = np.asarray(_array(values[0]) * rng.choice((1, 4, 20)), np.float32)
 
 
 def _probabilities(case: Case, rng: np.random.Generator, values: Values) -> None:

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Gradient rules of the graph: in float32 through the kernels, in float64 through the reference, and by PyTorch."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from case import Case
+from cases import OPS, rows
+from generators import generated
+from oracle import torch_or_skip
+from values import EXACT, Array, generator, inputs, whole_numbers
+
+from cnnkern.functional import multiply
+from cnnkern.functional.shape import sum_axes
+from cnnkern.graph import OPS as DEFINITIONS
+from cnnkern.graph import Spec, apply, current_trace, gradients, run_numpy, trace
+
+# Sums of up to some thousand float32 terms, one after the other; a wrong rule is wrong in the first digit.
+_TOLERANCE = 3e-5
+
+DIFFERENTIABLE = [op for op in OPS if DEFINITIONS[op].gradient is not None]
+
+
+def _sample(op: str, seed: int, full: bool) -> list[Case]:
+    """Rows and generated cases without what only the compiler adds (activations in other operations)."""
+    share = {"conv2d": 60, "conv2d_grad_input": 60, "conv2d_grad_weight": 60}.get(op, 40)
+    found = [*rows(op), *generated(op, seed + 1, 10 if full else share)]
+    return [_functional(case) for case in found if case.attrs.get("activation", "none") == "none"]
+
+
+def _functional(case: Case) -> Case:
+    """The case with the inputs that `functional` passes: no residual, no running statistics (they need no gradient)."""
+    dropped = {"conv2d": (3,), "batch_norm_training": (3, 4)}.get(case.op, ())
+    return Case(case.op, tuple(None if i in dropped else shape for i, shape in enumerate(case.shapes)), case.attrs)
+
+
+def _factor(case: Case, seed: int) -> Array:
+    """What each element of the first output contributes to the loss."""
+    values = [None if shape is None else np.empty(shape, np.float32) for shape in case.shapes]
+    return whole_numbers(generator(case, seed + 1), DEFINITIONS[case.op].infer(tuple(values), case.attrs)[0].shape)
+
+
+def _graph_gradients(case: Case, values: Sequence[Array | None], factor: Array, dtype: Any) -> list[Array | None]:
+    """d sum(factor * first output) / d input for each input; None where the graph says that there is none."""
+    present = [i for i, value in enumerate(values) if value is not None]
+    arrays = [_cast(value, dtype) for value in values if value is not None]
+
+    def function(*symbols: Any) -> Any:
+        operands: list[Any] = [None] * len(values)
+        for i, symbol in zip(present, symbols, strict=True):
+            operands[i] = symbol
+        y = apply(DEFINITIONS[case.op], tuple(operands), case.attrs)[0]
+        loss = sum_axes(multiply(y, factor.astype(dtype)), (1,) * y.ndim)
+        running = current_trace()
+        assert running is not None
+        return tuple(gradients(running, loss, symbols))
+
+    graph = trace(function, [Spec(array.shape, array.dtype) for array in arrays])
+    found = iter(run_numpy(graph, arrays))
+    return [None if value is None else next(found) for value in values]
+
+
+def _cast(value: Array, dtype: Any) -> Array:
+    return value if value.dtype == np.int32 else value.astype(dtype)
+
+
+@pytest.mark.parametrize("op", DIFFERENTIABLE)
+def test_float32_kernels_give_the_gradients_of_float64(op: str, seed: int, full: bool) -> None:
+    """Whole numbers give equal gradients where the operation and its gradients only add, multiply and compare."""
+    for case in _sample(op, seed, full):
+        whole = op in EXACT
+        values, factor = inputs(case, seed, whole), _factor(case, seed)
+        want = _graph_gradients(case, values, factor, np.float64)
+        got = _graph_gradients(case, values, factor, np.float32)
+        for i, (g, w) in enumerate(zip(got, want, strict=True)):
+            if w is None:
+                assert g is None, f"{case}: gradient of input {i}"
+                continue
+            assert g is not None and g.shape == w.shape and g.dtype == np.float32, f"{case}: gradient of input {i}"
+            if whole:
+                np.testing.assert_array_equal(g, w, f"{case}: gradient of input {i}")
+            elif w.size:
+                error, size = np.sqrt(np.mean((g - w) ** 2)), np.sqrt(np.mean(w**2))
+                assert error <= _TOLERANCE * (size + _cancelling(case)), f"{case}: gradient of input {i}: {error} of {size}"
+
+
+def _cancelling(case: Case) -> float:
+    """The size of terms that cancel in a gradient: through statistics of few elements nothing but rounding is left."""
+    return 10.0 if case.op in ("batch_norm_training", "softmax", "log_softmax", "cross_entropy") else 0.0
+
+
+def _torch_conv2d(torch: Any, x: Any, w: Any, b: Any, attrs: dict[str, Any]) -> Any:
+    (top, bottom), (left, right) = attrs["padding"]
+    padded = torch.nn.functional.pad(x, (left, right, top, bottom))
+    return torch.nn.functional.conv2d(padded, w, b, attrs["stride"], 0, attrs["dilation"], attrs["groups"])
+
+
+def _torch_max_pool(torch: Any, x: Any, attrs: dict[str, Any]) -> Any:
+    """PyTorch pads both sides alike: minus infinity outside, and only the windows that are asked for."""
+    (top, bottom), (left, right) = attrs["padding"]
+    rows, columns = attrs["output_size"]
+    (kh, kw), (sh, sw), (dh, dw) = attrs["kernel"], attrs["stride"], attrs["dilation"]
+    height, width = (rows - 1) * sh + dh * (kh - 1) + 1, (columns - 1) * sw + dw * (kw - 1) + 1
+    bottom, right = height - x.shape[2] - top, width - x.shape[3] - left
+    padded = torch.nn.functional.pad(x, (left, right, top, bottom), value=-np.inf)
+    return torch.nn.functional.max_pool2d(padded, attrs["kernel"], attrs["stride"], 0, attrs["dilation"])
+
+
+def _torch_avg_pool(torch: Any, x: Any, attrs: dict[str, Any]) -> Any:
+    padding = tuple(pair[0] for pair in attrs["padding"])
+    sizes = [
+        (x.shape[2 + i] + 2 * padding[i] - attrs["kernel"][i]) // attrs["stride"][i] + 1 for i in (0, 1)
+    ]  # without ceil mode
+    return torch.nn.functional.avg_pool2d(
+        x,
+        attrs["kernel"],
+        attrs["stride"],
+        padding,
+        tuple(sizes) != attrs["output_size"],
+        attrs["count_include_pad"],
+        attrs["divisor"] or None,
+    )
+
+
+def _torch_batch_norm_training(x: Any, w: Any, b: Any, eps: float) -> Any:
+    """Written out: PyTorch's own refuses one value per channel."""
+    axes, column = [0, *range(2, x.ndim)], (1, -1, *[1] * (x.ndim - 2))
+    y = (x - x.mean(axes, keepdim=True)) * (x.var(axes, correction=0, keepdim=True) + eps).rsqrt()
+    y = y if w is None else y * w.reshape(column)
+    return y if b is None else y + b.reshape(column)
+
+
+def _torch_cross_entropy(torch: Any, logits: Any, target: Any, weight: Any, attrs: dict[str, Any]) -> Any:
+    return torch.nn.functional.cross_entropy(
+        logits,
+        target.long(),
+        weight,
+        ignore_index=attrs["ignore_index"],
+        reduction=attrs["reduction"],
+        label_smoothing=attrs["label_smoothing"],
+    )
+
+
+# Each takes torch, the operation's inputs and its attributes, and returns its first output.
+_TORCH: dict[str, Callable[..., Any]] = {
+    "conv2d": lambda t, x, w, b, _, a: _torch_conv2d(t, x, w, b, a),
+    "matmul": lambda t, x, y, b, a: (
+        (x.T if a["transpose_a"] else x) @ (y.T if a["transpose_b"] else y) + (0 if b is None else b)
+    ),
+    "max_pool2d": _torch_max_pool,
+    "avg_pool2d": _torch_avg_pool,
+    "adaptive_max_pool2d": lambda t, x, a: t.nn.functional.adaptive_max_pool2d(x, a["output_size"]),
+    "adaptive_avg_pool2d": lambda t, x, a: t.nn.functional.adaptive_avg_pool2d(x, a["output_size"]),
+    "batch_norm": lambda t, x, m, v, w, b, a: t.nn.functional.batch_norm(x, m, v, w, b, False, 0.1, a["eps"]),
+    "batch_norm_training": lambda t, x, w, b, _, __, a: _torch_batch_norm_training(x, w, b, a["eps"]),
+    "relu": lambda t, x, a: t.relu(x),
+    "leaky_relu": lambda t, x, a: t.nn.functional.leaky_relu(x, a["slope"]),
+    "sigmoid": lambda t, x, a: t.sigmoid(x),
+    "tanh": lambda t, x, a: t.tanh(x),
+    "clamp": lambda t, x, a: t.clamp(x, a["low"], a["high"]),
+    "negative": lambda t, x, a: -x,
+    "exp": lambda t, x, a: t.exp(x),
+    "log": lambda t, x, a: t.log(x),
+    "sqrt": lambda t, x, a: t.sqrt(x),
+    "square": lambda t, x, a: x * x,
+    "scale": lambda t, x, a: a["alpha"] * x + a["beta"],
+    "add": lambda t, x, y, a: x + y,
+    "subtract": lambda t, x, y, a: x - y,
+    "multiply": lambda t, x, y, a: x * y,
+    "divide": lambda t, x, y, a: x / y,
+    "sum_to": lambda t, x, a: x.sum_to_size(a["shape"]) * a["scale"],
+    "concat": lambda t, *xs: t.concat(xs[:-1], xs[-1]["axis"]),
+    "slice": lambda t, x, a: x.narrow(a["axis"], a["start"], a["stop"] - a["start"]),
+    "pad": lambda t, x, a: t.nn.functional.pad(x, [n for pair in reversed(a["padding"]) for n in pair], value=a["value"]),
+    "softmax": lambda t, x, a: t.softmax(x, a["axis"]),
+    "log_softmax": lambda t, x, a: t.log_softmax(x, a["axis"]),
+    "cross_entropy": _torch_cross_entropy,
+}
+
+
+def _torch_gradients(torch: Any, case: Case, values: Sequence[Array | None], factor: Array) -> list[Array | None]:
+    tensors = [None if value is None else torch.from_numpy(_cast(value, np.float64).copy()) for value in values]
+    wanted = [t for t in tensors if t is not None and t.is_floating_point()]
+    for tensor in wanted:
+        tensor.requires_grad_()
+    # PyTorch has no gradient for statistics and class weights.
+    for i in {"batch_norm": (1, 2), "cross_entropy": (2,)}.get(case.op, ()):
+        if tensors[i] is not None:
+            tensors[i].requires_grad_(False)
+    y = _TORCH[case.op](torch, *tensors, case.attrs)
+    (y * torch.from_numpy(factor.astype(np.float64))).sum().backward()
+    return [None if t is None or t.grad is None else t.grad.numpy() for t in tensors]
+
+
+@pytest.mark.parametrize("op", [op for op in DIFFERENTIABLE if op in _TORCH])
+def test_float64_gradients_are_those_of_pytorch(op: str, seed: int, full: bool) -> None:
+    torch = torch_or_skip()
+    for case in _sample(op, seed, full):
+        if any(shape is not None and 0 in shape for shape in case.shapes):
+            continue  # PyTorch refuses some empty arrays; that gradients of none are empty is tested above
+        values, factor = inputs(case, seed, False), _factor(case, seed)
+        got = _graph_gradients(case, values, factor, np.float64)
+        want = _torch_gradients(torch, case, values, factor)
+        for i, (g, w) in enumerate(zip(got, want, strict=True)):
+            if w is not None and g is not None:
+                np.testing.assert_allclose(g, w, 1e-9, 1e-9, err_msg=f"{case}: gradient of input {i}")
+            elif case.op not in ("batch_norm", "cross_entropy"):
+                assert (g is None) == (w is None), f"{case}: gradient of input {i}"
+
+
+def test_every_operation_that_functional_differentiates_is_compared() -> None:
+    """Those without PyTorch's counterpart: gradients of convolution (checked above in float32), dropout's mask."""
+    assert set(DIFFERENTIABLE) - set(_TORCH) == {"conv2d_grad_input", "conv2d_grad_weight", "dropout"}
