@@ -7,8 +7,8 @@ sqrt(K), u = 2^-24. So the bound is
     rms(y - reference) <= u * (8 + sqrt(K)) * (1 + 4 / sqrt(number of elements)) * rms(S)
 
 where S, one per element, is what the rounded quantities measure before they cancel (for a sum: the root of the sum of
-their squares) and the factor in the middle lets few elements be unlucky. Half precision anywhere is wrong by a factor of
-hundreds, and so is a variance taken as a difference of large squares.
+their squares) and the factor in the middle lets few elements be unlucky. Half precision anywhere is wrong by a factor
+of hundreds, and so is a variance taken as a difference of large squares.
 """
 
 from collections.abc import Callable, Sequence
@@ -49,7 +49,7 @@ def terms(case: Case, values: Sequence[Array | None], outputs: Sequence[Array]) 
 
 
 def _elementwise(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
-    return [(outputs[0], 1)]
+    return [(output, 1) for output in outputs]
 
 
 def _sum_of_squares(case: Case, values: Any, **attrs: Any) -> Array:

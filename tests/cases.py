@@ -234,6 +234,20 @@ _OTHERS = """
   exp:1001
   relu_grad:2x33x5x7,2x33x5x7
   sigmoid_grad:2x17x3x3,2x17x3x3
+  leaky_relu:3x17
+  clamp:3x17
+  negative:3x17
+  log:3x17
+  sqrt:3x17
+  square:3x17
+  scale:3x17x2:alpha=2.0:beta=3.0
+  leaky_relu_grad:3x17,3x17
+  clamp_grad:3x17,3x17
+  tanh_grad:3x17,3x17
+  exp_grad:3x17,3x17
+  log_grad:3x17,3x17
+  sqrt_grad:3x17,3x17
+  square_grad:3x17,3x17
 """
 
 CONV_DIRECTIONS = ("conv2d", "conv2d_grad_input", "conv2d_grad_weight")

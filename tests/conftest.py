@@ -65,7 +65,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     share = "all generated cases" if config.getoption("--full") else "a seeded twentieth of the generated cases"
     terminalreporter.section("cases")
     terminalreporter.write_line(
-        f"every row and {share} (seed {config.getoption('--seed')}); cases per instruction set, runs per number of threads"
+        f"every row and {share} (seed {config.getoption('--seed')}); cases per instruction set, runs per threads"
     )
     for line in tally.lines():
         terminalreporter.write_line(line)

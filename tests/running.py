@@ -243,7 +243,7 @@ class Planned:
         self._steps += 1
 
     def _blocked(self, array: Array, needed: tuple[int, ...], written: bool, after: list[tuple[int, Array]]) -> int:
-        """A blocked tensor in the arena. Its memory has a second name that shows borders and lanes as plain elements."""
+        """A blocked tensor in the arena. Its memory has a second name that shows borders and lanes too."""
         shape = array.shape
         border = tuple(int(side) + int(self._rng.integers(3)) for side in needed)
         tensor: int = self._plan.tensor(shape, True, border)

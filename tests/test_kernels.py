@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from bounds import excess, terms
 from case import Case, parse
-from cases import OPS, cases
+from cases import OPS, cases, rows
 from conftest import Failures, Tally
 from running import Running, Way, Wrong
 from values import EXACT, Array, expected, inputs, trusted
@@ -68,56 +68,50 @@ def _draw(case: Case, seed: int, whole: bool) -> tuple[list[Array | None], list[
     return values, want, False
 
 
-def _check_way(
-    running: Running, way: Way, threads: Sequence[int], want: list[Array], whole: bool, tally: Tally
-) -> tuple[int, str]:
-    """Runs a case in one way with each number of threads. Returns the number that fails, and how."""
-    first: list[Array] = []
-    for count in threads:
-        try:
-            got = running.run(way, count)
-        except (Wrong, ValueError) as error:
-            return count, f"{type(error).__name__}: {error}"
-        tally.runs[running.case.op, count] += 1
-        if not first:
-            first = got
-            message = _compare(running.case, running.values, got, want, whole)
-            if message:
-                return count, message
-        elif any(a.tobytes() != b.tobytes() for a, b in zip(first, got, strict=True)):
-            return count, f"other bits than with {threads[0]} thread"
-    return 0, ""
+class Checking:
+    """Checks cases in every way, on every instruction set, and keeps count."""
 
+    def __init__(self, core: Any, seed: int, tally: Tally, failures: Failures) -> None:
+        self._core, self._seed, self._tally, self._failures = core, seed, tally, failures
 
-def _check(
-    case: Case,
-    number: int,
-    isas: Sequence[str],
-    core: Any,
-    seed: int,
-    tally: Tally,
-    failures: Failures,
-    only: Way | None = None,
-) -> None:
-    # Every case meets one and another number of threads, every fourth all of them.
-    threads = (1, *_THREADS) if number % 4 == 0 or only else (1, _THREADS[number % 3])
-    for whole in (True, False) if case.op in EXACT and number % 3 == 0 else (case.op in EXACT,):
-        values, want, trust = _draw(case, seed, whole)
-        tally.mistrusted[case.op] += not trust
-        empty = any(value is not None and not value.size for value in values) or not want[0].size
-        running = Running(case, values, seed + number)
+    def check(self, case: Case, number: int, isas: Sequence[str], only: Way | None = None) -> None:
+        """Every case meets one and another number of threads, every fourth all of them."""
+        threads = (1, *_THREADS) if number % 4 == 0 or only else (1, _THREADS[number % 3])
+        for whole in (True, False) if case.op in EXACT and number % 3 == 0 else (case.op in EXACT,):
+            values, want, trust = _draw(case, self._seed, whole)
+            self._tally.mistrusted[case.op] += whole is (case.op in EXACT) and not trust
+            running = Running(case, values, self._seed + number)
+            empty = any(value is not None and not value.size for value in values) or not want[0].size
+            for isa in isas:
+                self._core.set_isa(isa)
+                ways = [Way("", "functional")] if empty else [only] if only else running.ways()
+                if not ways:
+                    self._failures.add(f"{case}@{isa}", f"{case.op}: no kernel on {isa}")
+                for way in ways:
+                    self._check_way(running, isa, way, threads, want, whole)
         for isa in isas:
-            core.set_isa(isa)
-            ways = [Way("", "functional")] if empty else [only] if only else running.ways()
-            if not ways:
-                failures.add(f"{case}@{isa}", f"{case.op}: no kernel on {isa}")
-            for way in ways:
-                tally.algorithms.setdefault(case.op, set()).add(way.algorithm)
-                count, message = _check_way(running, way, threads, want, whole, tally)
-                if message:
-                    failures.add(f"{case}@{isa}/{way}/{count}", f"{isa} {way} with {count} threads: {message}")
-    for isa in isas:
-        tally.ran[case.op, isa] += 1
+            self._tally.ran[case.op, isa] += 1
+
+    def _check_way(
+        self, running: Running, isa: str, way: Way, threads: Sequence[int], want: list[Array], whole: bool
+    ) -> None:
+        case, first = running.case, None
+        self._tally.algorithms.setdefault(case.op, set()).add(way.algorithm)
+        for count in threads:
+            message = ""
+            try:
+                got = running.run(way, count)
+                self._tally.runs[case.op, count] += 1
+                if first is None:
+                    first = got
+                    message = _compare(case, running.values, got, want, whole)
+                elif any(a.tobytes() != b.tobytes() for a, b in zip(first, got, strict=True)):
+                    message = f"other bits than with {threads[0]} thread"
+            except (Wrong, ValueError) as error:
+                message = f"{type(error).__name__}: {error}"
+            if message:
+                self._failures.add(f"{case}@{isa}/{way}/{count}", f"{isa} {way} with {count} threads: {message}")
+                return
 
 
 @pytest.mark.parametrize("op", OPS)
@@ -125,8 +119,9 @@ def test_cases(op: str, divided: Any, full: bool, seed: int, tally: Tally, failu
     """Rows and generated cases of an operation, on every instruction set."""
     every = cases(op, seed, full)
     tally.planned[op] = len(every)
+    checking = Checking(divided, seed, tally, failures)
     for number, case in enumerate(every):
-        _check(case, number, divided.isas(), divided, seed, tally, failures)
+        checking.check(case, number, divided.isas())
         if failures.many:
             break
     failures.report(len(every))
@@ -134,14 +129,76 @@ def test_cases(op: str, divided: Any, full: bool, seed: int, tally: Tally, failu
     assert tally.mistrusted[op] <= max(2, len(every) // 20)
 
 
+_SPECIAL = (np.nan, np.inf, -np.inf)
+
+
+def _poisoned(case: Case, values: Sequence[Array | None], at: int, seed: int) -> list[Array | None]:
+    """The values with a NaN and both infinities somewhere in input `at`."""
+    rng = np.random.default_rng(seed)
+    changed = list(values)
+    array = np.array(changed[at])
+    array.flat[rng.choice(array.size, min(3, array.size), replace=False)] = rng.permutation(_SPECIAL)[: array.size]
+    changed[at] = array
+    return changed
+
+
+def _special_mismatch(got: Array, want: Array) -> str:
+    """Whether NaN, infinities and their signs stand where they should; what is finite is compared elsewhere."""
+    for name, test in (("NaN", np.isnan), ("infinite", np.isposinf), ("negatively infinite", np.isneginf)):
+        differ = np.asarray(test(got) != test(want))
+        if differ.any():
+            at = tuple(int(i) for i in np.argwhere(differ)[0])
+            return (
+                f"{np.count_nonzero(differ)} wrongly {name} or not, the first at {at}: {got[at]}, expected {want[at]}"
+            )
+    return ""
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_nan_and_infinity(op: str, divided: Any, seed: int, failures: Failures) -> None:
+    """They go where they go in float64 arithmetic, also beside lanes, tiles and borders that hold zeros."""
+    every = [case for case in rows(op) if all(shape is None or 0 not in shape for shape in case.shapes)]
+    for number, case in enumerate(every):
+        original = inputs(case, seed, False)
+        for at in _POISONED.get(op, (0,)):
+            values = _poisoned(case, original, at, seed + number)
+            with np.errstate(all="ignore"):
+                want = expected(case, values, False)
+            if not want[0].size:
+                continue
+            running = Running(case, values, seed + number)
+            for isa in divided.isas():
+                divided.set_isa(isa)
+                for way in running.ways():
+                    try:
+                        got = running.run(way, 2)
+                        message = "; ".join(filter(None, map(_special_mismatch, got, want)))
+                    except Wrong as error:
+                        message = str(error)
+                    if message:
+                        failures.add(
+                            f"{case}@{isa}/{way}/2", f"{isa} {way}, NaN and infinities in input {at}: {message}"
+                        )
+    failures.report(len(every))
+
+
+# Inputs that receive them, where not the first alone.
+_POISONED = {
+    **dict.fromkeys(("add", "subtract", "multiply", "divide"), (0, 1)),
+    **dict.fromkeys(("relu_grad", "leaky_relu_grad", "clamp_grad"), (0, 1)),
+    "matmul": (0, 1),
+    "sgd_step": (1,),
+    "adam_step": (1,),
+    "cross_entropy_grad": (1,),
+}
+
+
 def test_given_case(pytestconfig: pytest.Config, divided: Any, seed: int, tally: Tally, failures: Failures) -> None:
     """The case of --case, with all numbers of threads."""
-    text = pytestconfig.getoption("--case")
-    name, _, where = text.partition("@")
+    name, _, where = str(pytestconfig.getoption("--case")).partition("@")
     isa, algorithm, layout, *_ = [*where.split("/"), "", "", ""]
     case = parse(name)
     tally.planned[case.op] = 1
     way = Way("" if algorithm == "*" else algorithm, layout) if layout else None
-    for number in (0, 3):  # whole numbers; then real ones too
-        _check(case, number, [isa] if isa else divided.isas(), divided, seed, tally, failures, way)
+    Checking(divided, seed, tally, failures).check(case, 0, [isa] if isa else divided.isas(), way)
     failures.report(1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Threads and instruction sets: bits that do not depend on their number, calls from many threads, forks, the environment."""
+"""Threads and instruction sets: bits that do not depend on their number, many callers, forks, the environment."""
 
 import ctypes
 import os
