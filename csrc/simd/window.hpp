@@ -8,14 +8,10 @@
 namespace CNNKERN_NAMESPACE {
 
 // Taps first, first + dilation, ... that exist in the input; `elements` is what an average counts along this axis.
-struct Window {
-  int32_t first, taps, elements;
-};
+struct Window { int32_t first, taps, elements; };
 
 // Windows first .. first + count - 1 may visit a position; `elements` is that of all of them, or 0 where they differ.
-struct Span {
-  int32_t first, count, elements;
-};
+struct Span { int32_t first, count, elements; };
 
 CNNKERN_INLINE int64_t ceil_divide(int64_t a, int64_t b) { return a >= 0 ? (a + b - 1) / b : -(-a / b); }
 

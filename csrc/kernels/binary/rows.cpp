@@ -89,14 +89,10 @@ void run(const Prepared& prepared, int, int64_t first, int64_t last, const Conte
                 first,
                 last};
   switch (op.function) {
-    case Function::kAdd:
-      return by_epilogue(job, [](Vec a, Vec b) CNNKERN_LAMBDA { return add(a, b); });
-    case Function::kSubtract:
-      return by_epilogue(job, [](Vec a, Vec b) CNNKERN_LAMBDA { return sub(a, b); });
-    case Function::kMultiply:
-      return by_epilogue(job, [](Vec a, Vec b) CNNKERN_LAMBDA { return mul(a, b); });
-    default:
-      return by_epilogue(job, [](Vec a, Vec b) CNNKERN_LAMBDA { return div(a, b); });
+    case Function::kAdd: return by_epilogue(job, [](Vec a, Vec b) CNNKERN_LAMBDA { return add(a, b); });
+    case Function::kSubtract: return by_epilogue(job, [](Vec a, Vec b) CNNKERN_LAMBDA { return sub(a, b); });
+    case Function::kMultiply: return by_epilogue(job, [](Vec a, Vec b) CNNKERN_LAMBDA { return mul(a, b); });
+    default: return by_epilogue(job, [](Vec a, Vec b) CNNKERN_LAMBDA { return div(a, b); });
   }
 }
 

@@ -59,9 +59,7 @@ void run_aligned(const Copy& op, const Region& region, int64_t first, int64_t la
   });
 }
 
-struct Shift {
-  int64_t first_block, blocks, rows, rows_per_unit, groups;
-};
+struct Shift { int64_t first_block, blocks, rows, rows_per_unit, groups; };
 
 Shift shift_of(const Region& region) {
   Shift shift;

@@ -139,9 +139,7 @@ CNNKERN_INLINE void to_plain(const float* const (&source)[kLanes], const Channel
   }
 }
 
-struct Unit {
-  int64_t n, block, first_run, last_run, first_pixel, last_pixel;
-};
+struct Unit { int64_t n, block, first_run, last_run, first_pixel, last_pixel; };
 
 CNNKERN_INLINE Unit unit_at(const Runs& runs, int64_t unit) {
   const int64_t group = unit % runs.groups;

@@ -43,10 +43,8 @@ bool serves(Function function) {
     case Function::kLog:
     case Function::kSqrt:
     case Function::kSquare:
-    case Function::kScale:
-      return true;
-    default:
-      return false;
+    case Function::kScale: return true;
+    default: return false;
   }
 }
 
@@ -78,28 +76,18 @@ void run(const Prepared& prepared, int, int64_t first, int64_t last, const Conte
   const Vec alpha = set1(op.alpha), beta = set1(op.beta);
   const auto apply = [&](auto f) CNNKERN_LAMBDA { map_rows(axes, first, last, x, y, f); };
   switch (op.function) {
-    case Function::kRelu:
-      return apply([](Vec v) CNNKERN_LAMBDA { return max(zero(), v); });
+    case Function::kRelu: return apply([](Vec v) CNNKERN_LAMBDA { return max(zero(), v); });
     case Function::kLeakyRelu:
       return apply([=](Vec v) CNNKERN_LAMBDA { return select(less(zero(), v), v, mul(v, alpha)); });
-    case Function::kSigmoid:
-      return apply([](Vec v) CNNKERN_LAMBDA { return sigmoid(v); });
-    case Function::kTanh:
-      return apply([](Vec v) CNNKERN_LAMBDA { return tanh(v); });
-    case Function::kClamp:
-      return apply([=](Vec v) CNNKERN_LAMBDA { return min(beta, max(alpha, v)); });
-    case Function::kNegate:
-      return apply([](Vec v) CNNKERN_LAMBDA { return mul(v, set1(-1.0f)); });
-    case Function::kExp:
-      return apply([](Vec v) CNNKERN_LAMBDA { return exp(v); });
-    case Function::kLog:
-      return apply([](Vec v) CNNKERN_LAMBDA { return log(v); });
-    case Function::kSqrt:
-      return apply([](Vec v) CNNKERN_LAMBDA { return sqrt(v); });
-    case Function::kSquare:
-      return apply([](Vec v) CNNKERN_LAMBDA { return mul(v, v); });
-    default:
-      return apply([=](Vec v) CNNKERN_LAMBDA { return fma(v, alpha, beta); });
+    case Function::kSigmoid: return apply([](Vec v) CNNKERN_LAMBDA { return sigmoid(v); });
+    case Function::kTanh: return apply([](Vec v) CNNKERN_LAMBDA { return tanh(v); });
+    case Function::kClamp: return apply([=](Vec v) CNNKERN_LAMBDA { return min(beta, max(alpha, v)); });
+    case Function::kNegate: return apply([](Vec v) CNNKERN_LAMBDA { return mul(v, set1(-1.0f)); });
+    case Function::kExp: return apply([](Vec v) CNNKERN_LAMBDA { return exp(v); });
+    case Function::kLog: return apply([](Vec v) CNNKERN_LAMBDA { return log(v); });
+    case Function::kSqrt: return apply([](Vec v) CNNKERN_LAMBDA { return sqrt(v); });
+    case Function::kSquare: return apply([](Vec v) CNNKERN_LAMBDA { return mul(v, v); });
+    default: return apply([=](Vec v) CNNKERN_LAMBDA { return fma(v, alpha, beta); });
   }
 }
 

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// dbias = sum dy, dweight = rstd * sum dy (x - mean), and
+//   dx = weight * rstd * (dy - dbias / count - (x - mean) * rstd * dweight / count)   statistics of the batch
+//   dx = weight * rstd * dy                                                           statistics that are constants
+// Phase 0 sums fixed chunks of a group of channels, phase 1 puts them together in double, phase 2 makes dx as a linear
+// combination of dy and x - mean. Blocked maps, plain maps and matrices. Limited by memory: dy and x twice, dx once.
+#include "simd/norm.hpp"
+
+namespace CNNKERN_NAMESPACE {
+namespace {
+
+constexpr int kWays = kVecs == 1 ? 4 : kVecs == 2 ? 2 : 1;
+constexpr int64_t kLevelSteps = 32 * kWays;  // a sum takes 32 additions before it is added to the chunk's: rounding
+
+// Of one chunk, per channel of the group: the sums of dy and of dy (x - mean).
+struct Partial { double dy[kBlock], product[kBlock]; };
+// dx = along_dy * dy + along_x * (x - mean) + constant.
+struct Combination { float mean[kBlock], along_dy[kBlock], along_x[kBlock], constant[kBlock]; };
+
+bool loop_of(const BatchNorm& op, NormLoop& loop) {
+  const Tensor* const tensors[3] = {&op.y, &op.x, op.dx.present ? &op.dx : &op.x};
+  return norm_loop(tensors, 3, loop);
+}
+
+int candidates(const Op& op, const Machine& machine, Variant* out) {
+  NormLoop loop;
+  if (!loop_of(op.batch_norm, loop)) return 0;
+  out[0] = Variant{};
+  out[0].ns = stream_ns(machine, 5 * elements(op.batch_norm.x));
+  return 1;
+}
+
+void prepare(const Op& op, const Variant&, Work* work, void* table) {
+  NormLoop loop;
+  loop_of(op.batch_norm, loop);
+  work->phases = 3;
+  work->units[0] = work->units[2] = loop.groups * loop.chunks;
+  work->units[1] = loop.groups;
+  work->shared_bytes =
+      loop.groups * (static_cast<int64_t>(sizeof(Combination)) + loop.chunks * static_cast<int64_t>(sizeof(Partial)));
+  work->table_bytes = sizeof(NormLoop);
+  if (table) *static_cast<NormLoop*>(table) = loop;
+}
+
+CNNKERN_INLINE Block total(const Block (&sum)[kWays]) {
+  Block all = sum[0];
+  unroll<kWays - 1>([&](auto k) CNNKERN_LAMBDA { all = add(all, sum[k + 1]); });
+  return all;
+}
+
+template <bool kFull>
+CNNKERN_INLINE void add_steps(const float* dy, int64_t dy_step, const float* x, int64_t x_step, int64_t steps,
+                              int lanes, Block mean, Block& sum, Block& product) {
+  const BlockMask exist = first_channels(lanes);
+  const auto one = [&](int64_t i, Block& into, Block& into_product) CNNKERN_LAMBDA {
+    const Block d = read_step<kFull>(dy + i * dy_step, lanes);
+    Block centred = sub(read_step<kFull>(x + i * x_step, lanes), mean);
+    if (!kFull) centred = select(exist, centred, block_zero());
+    into = add(into, d);
+    into_product = fma(d, centred, into_product);
+  };
+  for (int64_t i = 0; i < steps;) {
+    const int64_t end = least(steps, i + kLevelSteps);
+    Block level[kWays], level_product[kWays];
+    unroll<kWays>([&](auto k) CNNKERN_LAMBDA { level[k] = level_product[k] = block_zero(); });
+    for (; i + kWays <= end; i += kWays)
+      unroll<kWays>([&](auto k) CNNKERN_LAMBDA { one(i + k, level[k], level_product[k]); });
+    for (; i < end; ++i) one(i, level[0], level_product[0]);
+    sum = add(sum, total(level));
+    product = add(product, total(level_product));
+  }
+}
+
+void sum_chunk(const NormLoop& loop, int64_t group, int64_t chunk, const float* dy, const float* x, const float* mean,
+               Partial& partial) {
+  const Block centre = channel_block(loop, mean, group);
+  Block sum = block_zero(), product = block_zero();
+  for_steps(loop, group, chunk, [&](const int64_t* offset, int64_t steps, int lanes) CNNKERN_LAMBDA {
+    const float *from_dy = dy + offset[0], *from_x = x + offset[1];
+    const int64_t dy_step = loop.step_stride[0], x_step = loop.step_stride[1];
+    if (lanes == kBlock)
+      add_steps<true>(from_dy, dy_step, from_x, x_step, steps, lanes, centre, sum, product);
+    else
+      add_steps<false>(from_dy, dy_step, from_x, x_step, steps, lanes, centre, sum, product);
+  });
+  lane_sums(loop, sum, partial.dy);
+  lane_sums(loop, product, partial.product);
+}
+
+struct Vectors {
+  const float *mean, *rstd, *weight;
+  float *dweight, *dbias;
+};
+
+// Channel i of the group from its chunks.
+CNNKERN_INLINE void combine(const BatchNorm& op, const NormLoop& loop, const Partial* partials, int i, int64_t channel,
+                            const Vectors& vectors, Combination& to) {
+  double dy = 0, product = 0;
+  for (int64_t k = 0; k < loop.chunks; ++k) {
+    dy += partials[k].dy[i];
+    product += partials[k].product[i];
+  }
+  const double rstd = static_cast<double>(vectors.rstd[channel]), count = static_cast<double>(loop.count);
+  const double scale = rstd * (op.has_weight ? static_cast<double>(vectors.weight[channel]) : 1.0);
+  vectors.dbias[channel] = static_cast<float>(dy);
+  vectors.dweight[channel] = static_cast<float>(product * rstd);
+  to.mean[i] = vectors.mean[channel];
+  to.along_dy[i] = static_cast<float>(scale);
+  to.along_x[i] = static_cast<float>(-scale * rstd * rstd * product / count);
+  to.constant[i] = static_cast<float>(-scale * dy / count);
+}
+
+template <bool kFull, bool kTraining>
+CNNKERN_INLINE void combine_steps(const NormLoop& loop, const float* dy, const float* x, float* dx, int64_t steps,
+                                  int lanes, const Combination& by) {
+  const Block mean = block_load(by.mean), along_dy = block_load(by.along_dy), along_x = block_load(by.along_x);
+  const Block constant = block_load(by.constant);
+  for (int64_t i = 0; i < steps; ++i) {
+    const Block d = read_step<kFull>(dy + i * loop.step_stride[0], lanes);
+    Block v = mul(d, along_dy);
+    if constexpr (kTraining) {
+      const Block centred = sub(read_step<kFull>(x + i * loop.step_stride[1], lanes), mean);
+      v = fma(d, along_dy, fma(centred, along_x, constant));
+    }
+    write_step<kFull>(dx + i * loop.step_stride[2], v, lanes);
+  }
+}
+
+void run(const Prepared& prepared, int phase, int64_t first, int64_t last, const Context& context) {
+  const BatchNorm& op = prepared.op.batch_norm;
+  const NormLoop& loop = *static_cast<const NormLoop*>(prepared.table);
+  const auto vector = [&](int i) CNNKERN_LAMBDA { return static_cast<float*>(context.args[i]); };
+  const float *dy = vector(BatchNorm::kGDy), *x = vector(BatchNorm::kGX);
+  float* dx = vector(BatchNorm::kGDx);
+  const Vectors vectors{vector(BatchNorm::kGMean), vector(BatchNorm::kGRstd), vector(BatchNorm::kGWeight),
+                        vector(BatchNorm::kGDweight), vector(BatchNorm::kGDbias)};
+  Partial* partials = static_cast<Partial*>(context.shared);
+  Combination* combinations = reinterpret_cast<Combination*>(partials + loop.groups * loop.chunks);
+  for (int64_t unit = first; unit < last; ++unit) {
+    const int64_t group = phase == 1 ? unit : unit / loop.chunks, chunk = unit % loop.chunks;
+    if (phase == 0) {
+      sum_chunk(loop, group, chunk, dy, x, vectors.mean, partials[unit]);
+    } else if (phase == 1) {
+      Combination& to = combinations[group];
+      to = Combination{};  // unused lanes come out as zero
+      for (int i = 0; i < group_channels(loop, group); ++i)
+        combine(op, loop, partials + group * loop.chunks, i, first_channel(loop, group) + i, vectors, to);
+      if (loop.per_lane) continue;
+      for (int i = 1; i < kBlock; ++i) {
+        to.mean[i] = to.mean[0], to.along_dy[i] = to.along_dy[0];
+        to.along_x[i] = to.along_x[0], to.constant[i] = to.constant[0];
+      }
+    } else {
+      const Combination& by = combinations[group];
+      for_steps(loop, group, chunk, [&](const int64_t* offset, int64_t steps, int lanes) CNNKERN_LAMBDA {
+        const float *from_dy = dy + offset[0], *from_x = x + offset[1];
+        float* to = dx + offset[2];
+        if (lanes < kBlock && op.training)
+          combine_steps<false, true>(loop, from_dy, from_x, to, steps, lanes, by);
+        else if (lanes < kBlock)
+          combine_steps<false, false>(loop, from_dy, from_x, to, steps, lanes, by);
+        else if (op.training)
+          combine_steps<true, true>(loop, from_dy, from_x, to, steps, lanes, by);
+        else
+          combine_steps<true, false>(loop, from_dy, from_x, to, steps, lanes, by);
+      });
+    }
+  }
+}
+
+}  // namespace
+
+extern const Kernel batch_norm_grad_chunks;
+const Kernel batch_norm_grad_chunks = {"chunks", OpKind::kBatchNormGrad, candidates, prepare, nullptr, run};
+
+}  // namespace CNNKERN_NAMESPACE

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Batch normalization by the statistics of the batch. Phase 0 takes, for each fixed chunk of a group of channels, its mean and
+// then, while the chunk is still in the first cache, the sums of the deviations from it and of their squares. Phase 1 puts the
+// chunks together in double (Chan, Golub and LeVeque, 1979), writes save_mean, save_rstd and the running statistics, and
+// leaves scale and shift for phase 2, which normalizes. A chunk is 32 KB, so that few channels still keep all threads busy.
+// Limited by memory: x is read twice, y written once.
+#include "simd/norm.hpp"
+
+namespace CNNKERN_NAMESPACE {
+namespace {
+
+constexpr int kWays = kVecs == 1   ? 4
+                      : kVecs == 2 ? 2
+                                   : 1;      // sums side by side: two of them, the mean, and what is read
+constexpr int64_t kLevelSteps = 32 * kWays;  // a sum takes 32 additions before it is added to the chunk's: rounding
+
+// Of one chunk, per channel of the group: a value near the mean, the sum of the deviations from it, that of their squares.
+struct Partial { double centre[kBlock], sum[kBlock], squares[kBlock]; };
+// Of one group: what phase 2 needs. shift also holds what the rounding of the mean to float takes away.
+struct Affine { float mean[kBlock], scale[kBlock], shift[kBlock]; };
+
+bool loop_of(const BatchNorm& op, NormLoop& loop) {
+  const Tensor* const tensors[2] = {&op.x, &op.y};
+  return norm_loop(tensors, 2, loop);
+}
+
+int candidates(const Op& op, const Machine& machine, Variant* out) {
+  NormLoop loop;
+  if (!loop_of(op.batch_norm, loop)) return 0;
+  out[0] = Variant{};
+  out[0].ns = stream_ns(machine, 2 * elements(op.batch_norm.x) + elements(op.batch_norm.y));
+  return 1;
+}
+
+void prepare(const Op& op, const Variant&, Work* work, void* table) {
+  NormLoop loop;
+  loop_of(op.batch_norm, loop);
+  work->phases = 3;
+  work->units[0] = work->units[2] = loop.groups * loop.chunks;
+  work->units[1] = loop.groups;
+  work->shared_bytes =
+      loop.groups * (static_cast<int64_t>(sizeof(Affine)) + loop.chunks * static_cast<int64_t>(sizeof(Partial)));
+  work->table_bytes = sizeof(NormLoop);
+  if (table) *static_cast<NormLoop*>(table) = loop;
+}
+
+CNNKERN_INLINE void clear(Block (&sum)[kWays]) {
+  unroll<kWays>([&](auto k) CNNKERN_LAMBDA { sum[k] = block_zero(); });
+}
+CNNKERN_INLINE Block total(const Block (&sum)[kWays]) {
+  Block all = sum[0];
+  unroll<kWays - 1>([&](auto k) CNNKERN_LAMBDA { all = add(all, sum[k + 1]); });
+  return all;
+}
+
+template <bool kFull>
+CNNKERN_INLINE void add_steps(const float* x, int64_t step, int64_t steps, int lanes, Block& sum) {
+  for (int64_t i = 0; i < steps;) {
+    const int64_t end = least(steps, i + kLevelSteps);
+    Block level[kWays];
+    clear(level);
+    for (; i + kWays <= end; i += kWays)
+      unroll<kWays>([&](auto k)
+                        CNNKERN_LAMBDA { level[k] = add(level[k], read_step<kFull>(x + (i + k) * step, lanes)); });
+    for (; i < end; ++i) level[0] = add(level[0], read_step<kFull>(x + i * step, lanes));
+    sum = add(sum, total(level));
+  }
+}
+
+template <bool kFull>
+CNNKERN_INLINE void add_deviations(const float* x, int64_t step, int64_t steps, int lanes, Block centre, Block& sum,
+                                   Block& squares) {
+  const BlockMask exist = first_channels(lanes);
+  const auto one = [&](int64_t i, Block& into, Block& into_squares) CNNKERN_LAMBDA {
+    Block d = sub(read_step<kFull>(x + i * step, lanes), centre);
+    if (!kFull) d = select(exist, d, block_zero());
+    into = add(into, d);
+    into_squares = fma(d, d, into_squares);
+  };
+  for (int64_t i = 0; i < steps;) {
+    const int64_t end = least(steps, i + kLevelSteps);
+    Block level[kWays], level_squares[kWays];
+    clear(level);
+    clear(level_squares);
+    for (; i + kWays <= end; i += kWays)
+      unroll<kWays>([&](auto k) CNNKERN_LAMBDA { one(i + k, level[k], level_squares[k]); });
+    for (; i < end; ++i) one(i, level[0], level_squares[0]);
+    sum = add(sum, total(level));
+    squares = add(squares, total(level_squares));
+  }
+}
+
+void statistics(const NormLoop& loop, int64_t group, int64_t chunk, const float* x, Partial& partial) {
+  const int64_t step = loop.step_stride[0];
+  Block sum = block_zero(), squares = block_zero();
+  for_steps(loop, group, chunk, [&](const int64_t* offset, int64_t steps, int lanes) CNNKERN_LAMBDA {
+    if (lanes == kBlock)
+      add_steps<true>(x + offset[0], step, steps, lanes, sum);
+    else
+      add_steps<false>(x + offset[0], step, steps, lanes, sum);
+  });
+  lane_sums(loop, sum, partial.centre);
+  const double count = static_cast<double>(chunk_elements(loop, chunk));
+  float centre[kBlock];
+  for (int i = 0; i < kBlock; ++i) {
+    centre[i] = static_cast<float>(partial.centre[loop.per_lane ? i : 0] / count);
+    if (!(__builtin_fabsf(centre[i]) < __builtin_inff()))
+      centre[i] = 0.0f;  // the sum overflowed: any other value serves
+  }
+  for (int i = 0; i < kBlock; ++i) partial.centre[i] = static_cast<double>(centre[i]);
+  sum = block_zero();
+  const Block about = block_load(centre);
+  for_steps(loop, group, chunk, [&](const int64_t* offset, int64_t steps, int lanes) CNNKERN_LAMBDA {
+    if (lanes == kBlock)
+      add_deviations<true>(x + offset[0], step, steps, lanes, about, sum, squares);
+    else
+      add_deviations<false>(x + offset[0], step, steps, lanes, about, sum, squares);
+  });
+  lane_sums(loop, sum, partial.sum);
+  lane_sums(loop, squares, partial.squares);
+}
+
+struct Vectors {
+  const float *weight, *bias;
+  float *running_mean, *running_var, *save_mean, *save_rstd;
+};
+
+// Channel i of the group from its chunks.
+CNNKERN_INLINE void combine(const BatchNorm& op, const NormLoop& loop, const Partial* partials, int i, int64_t channel,
+                            const Vectors& vectors, Affine& affine) {
+  const double count = static_cast<double>(loop.count);
+  double sum = 0, squares = 0;
+  for (int64_t k = 0; k < loop.chunks; ++k)
+    sum += static_cast<double>(chunk_elements(loop, k)) * partials[k].centre[i] + partials[k].sum[i];
+  const double mean = sum / count;
+  for (int64_t k = 0; k < loop.chunks; ++k) {
+    const double d = partials[k].centre[i] - mean;
+    squares +=
+        partials[k].squares[i] + 2 * d * partials[k].sum[i] + static_cast<double>(chunk_elements(loop, k)) * d * d;
+  }
+  if (squares < 0) squares = 0;
+  const double rstd = 1 / __builtin_sqrt(squares / count + static_cast<double>(op.eps));
+  const double scale = rstd * (op.has_weight ? static_cast<double>(vectors.weight[channel]) : 1.0);
+  vectors.save_mean[channel] = affine.mean[i] = static_cast<float>(mean);
+  vectors.save_rstd[channel] = static_cast<float>(rstd);
+  affine.scale[i] = static_cast<float>(scale);
+  const double rest = (static_cast<double>(affine.mean[i]) - mean) * scale;
+  affine.shift[i] = static_cast<float>((op.has_bias ? static_cast<double>(vectors.bias[channel]) : 0.0) + rest);
+  if (!op.has_running) return;
+  const double momentum = static_cast<double>(op.momentum), unbiased = squares / (count > 1 ? count - 1 : 1);
+  float &running_mean = vectors.running_mean[channel], &running_var = vectors.running_var[channel];
+  running_mean = static_cast<float>((1 - momentum) * static_cast<double>(running_mean) + momentum * mean);
+  running_var = static_cast<float>((1 - momentum) * static_cast<double>(running_var) + momentum * unbiased);
+}
+
+template <bool kFull>
+CNNKERN_INLINE void normalize(const float* x, int64_t x_step, float* y, int64_t y_step, int64_t steps, int lanes,
+                              const Affine& affine, const Epilogue& epilogue) {
+  const Block mean = block_load(affine.mean), scale = block_load(affine.scale), shift = block_load(affine.shift);
+  if (epilogue.activation == Activation::kNone) {
+    for (int64_t i = 0; i < steps; ++i)
+      write_step<kFull>(y + i * y_step, fma(sub(read_step<kFull>(x + i * x_step, lanes), mean), scale, shift), lanes);
+    return;
+  }
+  for (int64_t i = 0; i < steps; ++i) {
+    const Block v = fma(sub(read_step<kFull>(x + i * x_step, lanes), mean), scale, shift);
+    write_step<kFull>(y + i * y_step, activate(epilogue, v), lanes);
+  }
+}
+
+void run(const Prepared& prepared, int phase, int64_t first, int64_t last, const Context& context) {
+  const BatchNorm& op = prepared.op.batch_norm;
+  const NormLoop& loop = *static_cast<const NormLoop*>(prepared.table);
+  const float* x = static_cast<const float*>(context.args[BatchNorm::kTX]);
+  float* y = static_cast<float*>(context.args[BatchNorm::kTY]);
+  const auto vector = [&](int i) CNNKERN_LAMBDA { return static_cast<float*>(context.args[i]); };
+  const Vectors vectors{vector(BatchNorm::kTWeight),      vector(BatchNorm::kTBias),
+                        vector(BatchNorm::kTRunningMean), vector(BatchNorm::kTRunningVar),
+                        vector(BatchNorm::kTSaveMean),    vector(BatchNorm::kTSaveRstd)};
+  Partial* partials = static_cast<Partial*>(context.shared);
+  Affine* affines = reinterpret_cast<Affine*>(partials + loop.groups * loop.chunks);
+  const Epilogue epilogue = op.epilogue;
+  for (int64_t unit = first; unit < last; ++unit) {
+    const int64_t group = phase == 1 ? unit : unit / loop.chunks, chunk = unit % loop.chunks;
+    const int channels = group_channels(loop, group);
+    if (phase == 0) {
+      statistics(loop, group, chunk, x, partials[unit]);
+    } else if (phase == 1) {
+      Affine& affine = affines[group];
+      affine = Affine{};  // unused lanes come out as zero
+      for (int i = 0; i < channels; ++i)
+        combine(op, loop, partials + group * loop.chunks, i, first_channel(loop, group) + i, vectors, affine);
+      if (loop.per_lane) continue;
+      for (int i = 1; i < kBlock; ++i)
+        affine.mean[i] = affine.mean[0], affine.scale[i] = affine.scale[0], affine.shift[i] = affine.shift[0];
+    } else {
+      for_steps(loop, group, chunk, [&](const int64_t* offset, int64_t steps, int lanes) CNNKERN_LAMBDA {
+        const float* from = x + offset[0];
+        float* to = y + offset[1];
+        const int64_t x_step = loop.step_stride[0], y_step = loop.step_stride[1];
+        if (lanes == kBlock)
+          normalize<true>(from, x_step, to, y_step, steps, lanes, affines[group], epilogue);
+        else
+          normalize<false>(from, x_step, to, y_step, steps, lanes, affines[group], epilogue);
+        const bool moved =
+            loop.per_lane && !loop.matrix && channels < kBlock && epilogue.activation == Activation::kClamp;
+        if (moved) empty_steps(to, y_step, steps, channels);
+      });
+    }
+  }
+}
+
+}  // namespace
+
+extern const Kernel batch_norm_training_chunks;
+const Kernel batch_norm_training_chunks = {"chunks", OpKind::kBatchNormTraining, candidates, prepare, nullptr, run};
+
+}  // namespace CNNKERN_NAMESPACE
