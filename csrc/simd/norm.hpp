@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The loop of batch normalization over maps of either layout and over matrices: groups of channels, and for each group its
-// elements in fixed chunks. A step is 16 numbers: 16 channels of a pixel (blocked maps, matrices) or 16 pixels of one channel
-// (plain maps), so that one body serves all three.
+// The loop of batch normalization over maps of either layout and over matrices: groups of channels, and for each group
+// its elements in fixed chunks. A step is 16 numbers: 16 channels of a pixel (blocked maps, matrices) or 16 pixels of
+// one channel (plain maps), so that one body serves all three.
 #pragma once
 #include "simd/axes.hpp"
 
@@ -88,8 +88,9 @@ CNNKERN_INLINE int64_t chunk_elements(const NormLoop& loop, int64_t chunk) {
   return rows * (loop.pieces == 1 ? loop.width : least(pixels, loop.width - first));
 }
 
-// Calls body(offset, steps, lanes) for stretches of steps in the chunk: offset[i] is where they begin in tensor i, and only
-// the first `lanes` numbers of each step exist (16 but for the end of a plain row and for the last group of a matrix).
+// Calls body(offset, steps, lanes) for stretches of steps in the chunk: offset[i] is where they begin in tensor i, and
+// only the first `lanes` numbers of each step exist (16 but for the end of a plain row and for the last group of a
+// matrix).
 template <class Body>
 CNNKERN_INLINE void for_steps(const NormLoop& loop, int64_t group, int64_t chunk, Body&& body) {
   const int64_t row = chunk / loop.pieces * loop.rows_per_chunk, end = least(loop.rows, row + loop.rows_per_chunk);

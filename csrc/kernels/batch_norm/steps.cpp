@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// y = act((x - mean) * weight / sqrt(var + eps) + bias): batch normalization with given statistics. Blocked maps, plain maps
-// and matrices; one fixed chunk of one group of channels per unit. The mean is taken off before the product, so that a large
-// mean does not cost digits. Limited by memory.
+// y = act((x - mean) * weight / sqrt(var + eps) + bias): batch normalization with given statistics. Blocked maps, plain
+// maps and matrices; one fixed chunk of one group of channels per unit. The mean is taken off before the product, so
+// that a large mean does not cost digits. Limited by memory.
 #include "simd/norm.hpp"
 
 namespace CNNKERN_NAMESPACE {

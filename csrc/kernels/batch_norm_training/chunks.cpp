@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Batch normalization by the statistics of the batch. Phase 0 takes, for each fixed chunk of a group of channels, its mean and
-// then, while the chunk is still in the first cache, the sums of the deviations from it and of their squares. Phase 1 puts the
-// chunks together in double (Chan, Golub and LeVeque, 1979), writes save_mean, save_rstd and the running statistics, and
-// leaves scale and shift for phase 2, which normalizes. A chunk is 32 KB, so that few channels still keep all threads busy.
-// Limited by memory: x is read twice, y written once.
+// Batch normalization by the statistics of the batch. Phase 0 takes, for each fixed chunk of a group of channels, its
+// mean and then, while the chunk is still in the first cache, the sums of the deviations from it and of their squares.
+// Phase 1 puts the chunks together in double (Chan, Golub and LeVeque, 1979), writes save_mean, save_rstd and the
+// running statistics, and leaves scale and shift for phase 2, which normalizes. A chunk is 32 KB, so that few channels
+// still keep all threads busy. Limited by memory: x is read twice, y written once.
 #include "simd/norm.hpp"
 
 namespace CNNKERN_NAMESPACE {
@@ -14,7 +14,8 @@ constexpr int kWays = kVecs == 1   ? 4
                                    : 1;      // sums side by side: two of them, the mean, and what is read
 constexpr int64_t kLevelSteps = 32 * kWays;  // a sum takes 32 additions before it is added to the chunk's: rounding
 
-// Of one chunk, per channel of the group: a value near the mean, the sum of the deviations from it, that of their squares.
+// Of one chunk, per channel of the group: a value near the mean, the sum of the deviations from it, that of their
+// squares.
 struct Partial { double centre[kBlock], sum[kBlock], squares[kBlock]; };
 // Of one group: what phase 2 needs. shift also holds what the rounding of the mean to float takes away.
 struct Affine { float mean[kBlock], scale[kBlock], shift[kBlock]; };

@@ -39,10 +39,8 @@ bool serves(Function function) {
     case Function::kExp:
     case Function::kLog:
     case Function::kSqrt:
-    case Function::kSquare:
-      return true;
-    default:
-      return false;
+    case Function::kSquare: return true;
+    default: return false;
   }
 }
 
@@ -84,18 +82,12 @@ void run(const Prepared& prepared, int, int64_t first, int64_t last, const Conte
     case Function::kClamp:  // 0 at the ends, as in PyTorch's hardtanh; NaN lets dy pass
       return apply([=](Vec d, Vec x)
                        CNNKERN_LAMBDA { return select(either(less_equal(x, alpha), less_equal(beta, x)), zero(), d); });
-    case Function::kSigmoid:
-      return apply([=](Vec d, Vec y) CNNKERN_LAMBDA { return mul(d, mul(y, sub(one, y))); });
-    case Function::kTanh:
-      return apply([=](Vec d, Vec y) CNNKERN_LAMBDA { return mul(d, fnma(y, y, one)); });
-    case Function::kExp:
-      return apply([](Vec d, Vec y) CNNKERN_LAMBDA { return mul(d, y); });
-    case Function::kLog:
-      return apply([](Vec d, Vec x) CNNKERN_LAMBDA { return div(d, x); });
-    case Function::kSqrt:
-      return apply([](Vec d, Vec y) CNNKERN_LAMBDA { return div(d, add(y, y)); });
-    default:
-      return apply([](Vec d, Vec x) CNNKERN_LAMBDA { return mul(d, add(x, x)); });
+    case Function::kSigmoid: return apply([=](Vec d, Vec y) CNNKERN_LAMBDA { return mul(d, mul(y, sub(one, y))); });
+    case Function::kTanh: return apply([=](Vec d, Vec y) CNNKERN_LAMBDA { return mul(d, fnma(y, y, one)); });
+    case Function::kExp: return apply([](Vec d, Vec y) CNNKERN_LAMBDA { return mul(d, y); });
+    case Function::kLog: return apply([](Vec d, Vec x) CNNKERN_LAMBDA { return div(d, x); });
+    case Function::kSqrt: return apply([](Vec d, Vec y) CNNKERN_LAMBDA { return div(d, add(y, y)); });
+    default: return apply([](Vec d, Vec x) CNNKERN_LAMBDA { return mul(d, add(x, x)); });
   }
 }
 
