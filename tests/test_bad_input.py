@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What functional says to arguments that it cannot use, by text, and that unusual but valid arrays work."""
 
+import time
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -369,6 +370,23 @@ class TestSpecialValues:
         tiny = np.full((1, 1, 4, 4), np.finfo(dtype).smallest_subnormal, dtype)
         for y in (F.conv2d(tiny, np.ones((1, 1, 3, 3), dtype)), F.relu(tiny), F.multiply(tiny, 0.5)):
             assert ((y >= 0) & (y <= np.finfo(dtype).tiny)).all()
+
+
+def test_denormals_are_not_slow() -> None:
+    rng = np.random.default_rng(0)
+    w = rng.standard_normal((16, 16, 3, 3)).astype(np.float32)
+    normal = rng.standard_normal((1, 16, 32, 32)).astype(np.float32)
+
+    def seconds(x: Array) -> float:
+        times = []
+        for _ in range(30):
+            start = time.perf_counter()
+            F.conv2d(x, w, padding=1)
+            F.multiply(x, x)
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    assert seconds(normal * np.float32(1e-40)) < 4 * seconds(normal)
 
 
 def test_float64_warns_once(monkeypatch: pytest.MonkeyPatch) -> None:

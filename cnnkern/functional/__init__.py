@@ -2,8 +2,11 @@
 """Operations on NumPy arrays, with the names, argument order, defaults and results of torch.nn.functional.
 
 float32 arrays are computed by the kernels, float64 arrays by the reference (slow and exact, for checks). Any memory
-layout is accepted; inputs are never changed, but for the running statistics of `batch_norm` in training. Called on a
-`cnnkern.Symbol` while a model is traced, a function records instead of computing.
+layout is accepted; inputs are never changed, but for the running statistics of `batch_norm` in training and the state
+of optimizer steps. Called on a `cnnkern.Symbol` while a model is traced, a function records instead of computing.
+
+Every function raises TypeError for an argument of the wrong type or dtype (other than float32 or float64, or a mixture
+of them) and ValueError for shapes and values that do not fit, and says what it expected and what it found.
 """
 
 from cnnkern.functional._eager import evaluate as _evaluate
