@@ -305,11 +305,47 @@ def cases(op: str, seed: int, full: bool) -> list[Case]:
 
 
 def resnet50(batch: int, size: int) -> list[Case]:
-    """The convolutions of ResNet-50 on maps of 56 x 56 or 28 x 28 that have stride 1: pointwise and 3 x 3."""
+    """The convolutions of ResNet-50 on maps of 56 x 56 or 28 x 28 with stride 1: pointwise, 3 x 3, pointwise."""
     wide, narrow = {56: (256, 64), 28: (512, 128)}[size]
     maps = f"x{size}x{size}"
     return [
-        parse(f"conv2d:{batch}x{wide}{maps},{narrow}x{wide}x1x1,{narrow},-:activation=relu"),
-        parse(f"conv2d:{batch}x{narrow}{maps},{narrow}x{narrow}x3x3,{narrow},-:{P1}:activation=relu"),
-        parse(f"conv2d:{batch}x{narrow}{maps},{wide}x{narrow}x1x1,{wide},-:activation=relu"),
+        parse(f"conv2d:{batch}x{wide}{maps},{narrow}x{wide}x1x1,{narrow}"),
+        parse(f"conv2d:{batch}x{narrow}{maps},{narrow}x{narrow}x3x3,{narrow}:{P1}"),
+        parse(f"conv2d:{batch}x{narrow}{maps},{wide}x{narrow}x1x1,{wide}"),
     ]
+
+
+FORWARD: list[Case] = [*resnet50(8, 56), *resnet50(8, 28)]
+# What benchmarks time beside them: gradients of the same layers, other convolutions, and the rest of a network.
+OTHER_BENCHMARKS: list[Case] = [
+    *(conv_direction(case, op) for op in CONV_DIRECTIONS[1:] for case in FORWARD),
+    *map(
+        parse,
+        (
+            f"conv2d:8x3x224x224,64x3x7x7,64:{P3}:stride=(2,2)",
+            f"conv2d:8x128x56x56,128x128x3x3,128:{P1}:stride=(2,2)",
+            f"conv2d:8x144x56x56,144x1x3x3,144:{P1}:groups=144",
+            f"conv2d:8x144x56x56,144x1x3x3,144:{P1}:groups=144:stride=(2,2)",
+            f"conv2d_grad_input:8x144x56x56,144x1x3x3:{P1}:groups=144:input_shape=(8,144,56,56)",
+            f"conv2d_grad_weight:8x144x56x56,8x144x56x56:{P1}:groups=144:weight_shape=(144,1,3,3)",
+            "matmul:8x2048,1000x2048,1000:transpose_b=True",
+            "matmul:512x512,512x512",
+            f"max_pool2d:8x64x112x112:kernel=(3,3):stride=(2,2):{P1}:output_size=(56,56)",
+            f"max_pool2d_grad:8x64x56x56,8x64x56x56:kernel=(3,3):stride=(2,2):{P1}:input_shape=(8,64,112,112)",
+            "avg_pool2d:8x128x56x56:kernel=(2,2):stride=(2,2):output_size=(28,28)",
+            "adaptive_avg_pool2d:8x2048x7x7:output_size=(1,1)",
+            "batch_norm:8x256x56x56,256,256,256,256:activation=relu",
+            "batch_norm_training:8x256x56x56,256,256,256,256",
+            "batch_norm_grad:8x256x56x56,8x256x56x56,256,256,256",
+            "relu:8x256x56x56",
+            "sigmoid:8x256x56x56",
+            "add:8x256x56x56,8x256x56x56",
+            "sum_to:8x256x56x56:shape=(1,256,1,1)",
+            "softmax:256x1000:axis=1",
+            "cross_entropy:256x1000,256,-",
+            "dropout:8x4096,1x2:p=0.5:node=0",
+            "sgd_step:1000000,1000000,1000000,8:momentum=0.9",
+            "adam_step:1000000,1000000,1000000,1000000,8",
+        ),
+    ),
+]

@@ -22,26 +22,6 @@ Array = npt.NDArray[Any]
 _PATTERN = np.int32(0x7FC5A5A5)  # a NaN that no kernel makes, and an index that no pool has
 _GUARD = 64
 
-# Arguments of the core's operations that may be blocked, and those that they write.
-_MAPS = {
-    "conv2d": (0, 3, 4),
-    "conv2d_grad_input": (0, 2),
-    "conv2d_grad_weight": (0, 1),
-    "max_pool2d": (0, 1, 2),
-    "max_pool2d_grad": (0, 1, 2),
-    "avg_pool2d": (0, 1),
-    "avg_pool2d_grad": (0, 1),
-    "batch_norm": (0, 5),
-    "batch_norm_training": (0, 5),
-    "batch_norm_grad": (0, 1, 5),
-    "unary": (0, 1),
-    "unary_grad": (0, 1, 2),
-    "binary": (0, 1, 2),
-    "sum_to": (0,),
-    "copy": (0, 1),
-    "dropout": (0, 2),
-}
-
 
 class Guarded:
     """An array between two guard zones, at an odd place in memory."""
@@ -94,7 +74,7 @@ class Running:
             Way(name, "eager")
             for name in dict.fromkeys(row[0] for row in _core.algorithms(call.op, call.attrs, shapes))
         ]
-        for layout, blocked in self._layouts(call):
+        for layout, blocked in layouts(call):
             try:
                 names, _ = _core.plan_candidates(call.op, call.attrs, shapes, blocked)
             except ValueError:
@@ -113,7 +93,7 @@ class Running:
             for each in calls:
                 _core.launch(each.op, each.attrs, [_shaped(value, shape) for value, shape in each.args], way.algorithm)
         else:
-            blocked = dict(self._layouts(call))[way.layout]
+            blocked = dict(layouts(call))[way.layout]
             Planned(call, blocked, way.algorithm, np.random.default_rng(self._seed)).run(threads)
         self._check(inputs, outputs)
         updated = [inputs[i] for i in MUTATED.get(self.case.op, ())]
@@ -146,17 +126,6 @@ class Running:
     def _single(calls: list[KernelCall]) -> KernelCall | None:
         return calls[0] if len(calls) == 1 else None
 
-    @staticmethod
-    def _layouts(call: KernelCall) -> Iterator[tuple[str, list[bool]]]:
-        maps = [i in _MAPS.get(call.op, ()) and value is not None for i, (value, _) in enumerate(call.args)]
-        yield "plain", [False] * len(maps)
-        if any(maps):
-            yield "blocked", maps
-        if call.op in ("conv2d", "copy"):
-            yield "first", [False, *maps[1:]]
-        if call.op == "copy":
-            yield "last", [maps[0], False]
-
     def _check(self, inputs: Sequence[Guarded | None], outputs: Sequence[Guarded]) -> None:
         mutated = MUTATED.get(self.case.op, ())
         for i, (guarded, value) in enumerate(zip(inputs, self.values, strict=True)):
@@ -171,6 +140,19 @@ class Running:
                 raise Wrong(f"wrote outside output {i}")
             if guarded.unwritten():
                 raise Wrong(f"left {guarded.unwritten()} of {guarded.array.size} elements of output {i} unwritten")
+
+
+def layouts(call: KernelCall) -> Iterator[tuple[str, list[bool]]]:
+    """Layouts by name, with which arguments are blocked: 'plain', 'blocked', and what mixes them."""
+    may, _ = _core.op_arguments(call.op)
+    maps = [allowed and value is not None for allowed, (value, _) in zip(may, call.args, strict=True)]
+    yield "plain", [False] * len(maps)
+    if any(maps):
+        yield "blocked", maps
+    if call.op in ("conv2d", "copy"):
+        yield "first", [False, *maps[1:]]
+    if call.op == "copy":
+        yield "last", [maps[0], False]
 
 
 def _shaped(value: Array | None, shape: Shape | None) -> Array | None:
@@ -195,14 +177,14 @@ class Planned:
         self._outputs: list[Array] = []
         self._raw: list[tuple[Array, Shape, tuple[int, ...]]] = []
         self._arena = 0
-        self._writes = _writes(call.op)
+        self._writes = _core.op_arguments(call.op)[1]
         tensors: list[int] = []
         after: list[tuple[int, Array]] = []
         for i, array in enumerate(self._arrays):
             if array is None:
                 tensors.append(-1)
             elif blocked[i]:
-                tensors.append(self._blocked(array, needed[i], i in self._writes, after))
+                tensors.append(self._blocked(array, needed[i], self._writes[i], after))
             else:
                 tensors.append(self._plain(array))
         self.step = self._steps
@@ -271,21 +253,6 @@ class Planned:
             raise Wrong("left other than zero in lanes beyond the channels")
         if rest.any():
             raise Wrong("wrote into the border")
-
-
-def _writes(op: str) -> tuple[int, ...]:
-    return {
-        "conv2d": (4,),
-        "max_pool2d": (1, 2),
-        "avg_pool2d": (1,),
-        "batch_norm": (5,),
-        "batch_norm_training": (5,),
-        "batch_norm_grad": (5,),
-        "unary": (1,),
-        "copy": (1,),
-        "sum_to": (1,),
-        "avg_pool2d_grad": (1,),
-    }.get(op, (2,))
 
 
 def _full_shape(shape: Shape) -> Shape:

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The time of a kernel alone, and the multiply-add peak of the machine."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cnnkern import _core
+from cnnkern.graph import KernelCall
+
+Array = npt.NDArray[Any]
+
+# Back to back in one plan, so that what the copies around them leave in the caches weighs little.
+_REPEATS = 6
+
+
+class KernelTime:
+    """One kernel call in a plan: operands already in its layout, weights packed before, threads awake.
+
+    The object is the function to time and `clock` the timer to time it with: a call takes as long as one run of the
+    kernel did.
+    """
+
+    def __init__(self, call: KernelCall, blocked: Sequence[bool], algorithm: str, threads: int) -> None:
+        arrays = [None if value is None else value.reshape(shape) for value, shape in call.args]
+        shapes = [None if array is None else array.shape for array in arrays]
+        _, borders = _core.plan_candidates(call.op, call.attrs, shapes, list(blocked))
+        written = _core.op_arguments(call.op)[1]
+        self._threads = threads
+        self._plan = _core.Plan(_core.PackedWeights())
+        self._inputs: list[Array] = []
+        self._samples: list[float] = []
+        self._now = 0.0
+        self._copies = 0
+        arena = 0
+        tensors = []
+        for array, border, in_blocks, output in zip(arrays, borders, blocked, written, strict=True):
+            if array is None:
+                tensors.append(-1)
+                continue
+            tensor: int = self._plan.tensor(array.shape, in_blocks, border if in_blocks else [])
+            tensors.append(tensor)
+            if not in_blocks:
+                self._plan.constant(tensor, array)
+                continue
+            self._plan.arena(tensor, arena)
+            arena += (self._plan.bytes(tensor) + 63) // 64 * 64
+            if not output:
+                self._fill(tensor, array)
+        for _ in range(_REPEATS):
+            self._plan.step(call.op, call.attrs, tensors, {}, algorithm)
+        self._plan.freeze(arena)
+
+    def _fill(self, tensor: int, array: Array) -> None:
+        source: int = self._plan.tensor(array.shape)
+        self._plan.input(source, len(self._inputs))
+        self._inputs.append(array)
+        self._plan.step("copy", {}, [source, tensor])
+        self._copies += 1
+
+    def __call__(self) -> None:
+        if not self._samples:
+            self._samples = self._plan.run(self._inputs, [], self._threads, True)[self._copies :]
+        self._now += self._samples.pop() * 1e-9
+
+    def clock(self) -> float:
+        return self._now
+
+
+def fma_peak(threads: int) -> float:
+    """GFLOP/s of independent multiply-adds in registers on the active instruction set: the best of many short runs."""
+    _core.set_num_threads(threads)
+    work = np.empty(4 * threads, np.float32)  # one unit each, several per thread
+    best = 0.0
+    for _ in range(40):
+        start = time.perf_counter()
+        _core.launch("peak", {"steps": 20000}, [work])
+        best = max(best, float(work.sum()) / (time.perf_counter() - start) * 1e-9)
+    return best
