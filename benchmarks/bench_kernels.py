@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Times of kernels and of eager calls, against the NumPy reference and the multiply-add peak of the same run.
 
-pytest benchmarks -k conv2d                      # look
-python benchmarks/table.py                      # run all and write the tables of benchmarks/README.md
-pytest benchmarks --benchmark-json=after.json && python benchmarks/compare.py before.json after.json
+`pytest benchmarks -k conv2d` shows them; benchmarks/README.md says what is measured and how to save and compare runs.
 """
 
 import functools

@@ -2,7 +2,7 @@
 """Writes the tables of benchmarks/README.md.
 
 python benchmarks/table.py            # runs the benchmarks first (some minutes, alone on the machine)
-python benchmarks/table.pyrun.json    # from a run saved with --benchmark-json
+python benchmarks/table.py run.json   # from a run saved with --benchmark-json
 """
 
 import json

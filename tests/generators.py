@@ -180,7 +180,8 @@ def _adaptive_pool(draw: Draw, op: str) -> Case:
 def _batch_norm(draw: Draw, op: str) -> Case:
     while True:
         x = (draw.batch(), draw.channels(), *(draw.size() for _ in range(draw.among(0, 1, 2, 2, 2))))
-        if np.prod(x) <= _MOST_ELEMENTS:
+        one = np.prod(x) == x[1]  # value per channel: its gradient is 0
+        if np.prod(x) <= _MOST_ELEMENTS and not (one and draw.chance(0.8)):
             break
     c = (x[1],)
     weight, bias = (c if draw.chance(0.7) else None), (c if draw.chance(0.7) else None)
