@@ -178,6 +178,8 @@ def trusted(case: Case, values: Sequence[Array | None], outputs: Sequence[Array]
     At least 30% of the elements that the operation can reach, 5% where windows may share or ignore what they reach.
     """
     result = outputs[0]
+    if case.op.startswith("batch_norm"):  # dx is 0 where a channel has one value, dbias is not
+        result = np.concatenate([output.ravel() for output in outputs])
     if not result.size:
         return True
     share, reachable = 0.3, result.size
