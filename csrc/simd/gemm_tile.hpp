@@ -5,7 +5,7 @@
 // Registers: AVX-512 14 x 2 sums + 2 loads + 1 broadcast = 31 of 32; AVX2 and scalar 6 x 2 + 2 + 1 = 15 of 16.
 // Rows are not padded: M rows are cut into panels of nearly equal height and there is a tile for each height.
 #pragma once
-#include "simd/simd.hpp"
+#include "simd/transpose.hpp"
 
 namespace CNNKERN_NAMESPACE {
 namespace {
@@ -136,31 +136,45 @@ typedef float Quad __attribute__((vector_size(16)));
 CNNKERN_INLINE void transpose_4x4(const float* from, int64_t from_step, float* to, int64_t to_step) {
   Quad row[4];
   unroll<4>([&](auto i) CNNKERN_LAMBDA { __builtin_memcpy(&row[i], from + i * from_step, sizeof(Quad)); });
-  const Quad a = __builtin_shufflevector(row[0], row[1], 0, 4, 1, 5),
-             b = __builtin_shufflevector(row[0], row[1], 2, 6, 3, 7);
-  const Quad c = __builtin_shufflevector(row[2], row[3], 0, 4, 1, 5),
-             d = __builtin_shufflevector(row[2], row[3], 2, 6, 3, 7);
+  const Quad a = __builtin_shufflevector(row[0], row[1], 0, 4, 1, 5);
+  const Quad b = __builtin_shufflevector(row[0], row[1], 2, 6, 3, 7);
+  const Quad c = __builtin_shufflevector(row[2], row[3], 0, 4, 1, 5);
+  const Quad d = __builtin_shufflevector(row[2], row[3], 2, 6, 3, 7);
   row[0] = __builtin_shufflevector(a, c, 0, 1, 4, 5), row[1] = __builtin_shufflevector(a, c, 2, 3, 6, 7);
   row[2] = __builtin_shufflevector(b, d, 0, 1, 4, 5), row[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
   unroll<4>([&](auto i) CNNKERN_LAMBDA { __builtin_memcpy(to + i * to_step, &row[i], sizeof(Quad)); });
 }
+// The same for kLanes x kLanes elements.
+CNNKERN_INLINE void transpose_lanes(const float* from, int64_t from_step, float* to, int64_t to_step) {
+  Vec row[kLanes];
+  unroll<kLanes>([&](auto i) CNNKERN_LAMBDA { row[i] = load(from + i * from_step); });
+  transpose(row);
+  unroll<kLanes>([&](auto i) CNNKERN_LAMBDA { store(to + i * to_step, row[i]); });
+}
 
-// to[k * to_step + r] = from[r * from_step + k]: rows that are contiguous in memory, side by side. The last block of
-// four overlaps the one before it.
-CNNKERN_INLINE void pack_transposed(const float* from, int64_t from_step, int64_t rows, int64_t depth, float* to,
-                                    int64_t to_step) {
-  if (rows < 4 || depth < 4) {
-    for (int64_t k = 0; k < depth; ++k)
-      for (int64_t r = 0; r < rows; ++r) to[k * to_step + r] = from[r * from_step + k];
-    return;
-  }
-  for (int64_t k = 0; k < depth; k += 4) {
-    const int64_t k0 = least(k, depth - 4);
-    for (int64_t r = 0; r < rows; r += 4) {
-      const int64_t r0 = least(r, rows - 4);
-      transpose_4x4(from + r0 * from_step + k0, from_step, to + k0 * to_step + r0, to_step);
+// Squares of kSize x kSize; the last one of a row or column overlaps the one before it.
+template <int kSize>
+CNNKERN_INLINE void transpose_squares(const float* from, int64_t from_step, int64_t rows, int64_t depth, float* to,
+                                      int64_t to_step) {
+  for (int64_t k = 0; k < depth; k += kSize) {
+    const int64_t k0 = least(k, depth - kSize);
+    for (int64_t r = 0; r < rows; r += kSize) {
+      const int64_t r0 = least(r, rows - kSize);
+      if constexpr (kSize == 4)
+        transpose_4x4(from + r0 * from_step + k0, from_step, to + k0 * to_step + r0, to_step);
+      else
+        transpose_lanes(from + r0 * from_step + k0, from_step, to + k0 * to_step + r0, to_step);
     }
   }
+}
+
+// to[k * to_step + r] = from[r * from_step + k]: rows that are contiguous in memory, side by side.
+[[maybe_unused]] static void pack_transposed(const float* from, int64_t from_step, int64_t rows, int64_t depth,
+                                             float* to, int64_t to_step) {
+  if (rows >= kLanes && depth >= kLanes) return transpose_squares<kLanes>(from, from_step, rows, depth, to, to_step);
+  if (rows >= 4 && depth >= 4) return transpose_squares<4>(from, from_step, rows, depth, to, to_step);
+  for (int64_t k = 0; k < depth; ++k)
+    for (int64_t r = 0; r < rows; ++r) to[k * to_step + r] = from[r * from_step + k];
 }
 
 // to[k * to_step + r] = from[k * from_step + r].

@@ -181,5 +181,39 @@ static void pack_patches(const PatchMap& map, const float* x, int64_t q, int col
   }
 }
 
+// Pulls input into the second-level cache, a part at each of some moments between other work.
+struct Prefetch {
+  const char* begin;  // in the first channel
+  int64_t channel_lines, channel_step, lines, done, part;
+
+  void next() {
+    for (const int64_t end = least(lines, done + part); done < end; ++done)
+      __builtin_prefetch(begin + done / channel_lines * channel_step + done % channel_lines * 64, 0, 2);
+  }
+};
+
+// The pixels that columns [q, q_end) meet and columns before q do not, in `moments` parts: those behind the last pixel that
+// column q - 1 meets, up to the last one of column q_end - 1, in the image of the latter.
+CNNKERN_INLINE Prefetch prefetch_columns(const PatchMap& m, const float* x, int64_t channels, int64_t q, int64_t q_end,
+                                         int64_t moments) {
+  if (q >= q_end) return Prefetch{};
+  const auto behind = [&](int64_t pixel) CNNKERN_LAMBDA {
+    const int64_t last_h = m.h.delta > 0 ? m.h.taps - 1 : 0, last_w = m.w.delta > 0 ? m.w.taps - 1 : 0;
+    const int64_t row = pixel / m.w.count * m.h.step + m.h.first + last_h * m.h.delta;
+    const int64_t column = pixel % m.w.count * m.w.step + m.w.first + last_w * m.w.delta;
+    if (row < 0 || row >= m.h.size) return row < 0 ? 0 : m.h.size * m.sh;
+    return row * m.sh + most(0, least(column + 1, m.w.size));
+  };
+  const int64_t pixels = m.pixels(), image = (q_end - 1) / pixels, end = behind((q_end - 1) % pixels);
+  const int64_t begin = q / pixels == image && q % pixels > 0 ? behind(q % pixels - 1) : 0;
+  Prefetch ahead{};
+  ahead.begin = reinterpret_cast<const char*>(x + image * m.sn + begin);
+  ahead.channel_lines = most(0, end - begin + 15) / 16;
+  ahead.channel_step = m.sc * 4;
+  ahead.lines = channels * ahead.channel_lines;
+  ahead.part = ahead.lines / moments + 1;
+  return ahead;
+}
+
 }  // namespace
 }  // namespace CNNKERN_NAMESPACE

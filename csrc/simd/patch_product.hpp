@@ -32,6 +32,7 @@ struct PatchProduct {
   PixelMap residual_from;
   const Epilogue* epilogue;
 
+  int64_t channels() const { return map.taps() > 0 ? depth / map.taps() : 0; }
   int64_t column_panels() const { return (columns + kTileCols - 1) / kTileCols; }
   // Pixels of an image lie one behind the other, so that a row of a tile is stored as it is.
   bool contiguous() const {
@@ -120,40 +121,6 @@ CNNKERN_INLINE void multiply_panel(const PatchProduct& p, const Panels& rows, in
            });
 }
 
-// Pulls the input that the next panels of columns will need into the second-level cache, a part at every tile.
-struct Prefetch {
-  const char* begin;  // of the first channel
-  int64_t bytes, step, lines, done;
-  int64_t each;  // lines at a tile
-
-  void next() {
-    const int64_t per_channel = (bytes + 63) / 64;
-    for (const int64_t end = least(lines, done + each); done < end; ++done)
-      __builtin_prefetch(begin + done / per_channel * step + done % per_channel * 64, 0, 2);
-  }
-};
-
-// The pixels of the input that columns [q, q_end) meet and columns before q do not: as good as all in one run.
-CNNKERN_INLINE Prefetch prefetch_of(const PatchProduct& p, int64_t q, int64_t q_end) {
-  const PatchMap& m = p.map;
-  q_end = least(q_end, p.columns);
-  if (q >= q_end) return Prefetch{};
-  const int64_t pixels = m.pixels(), image = (q_end - 1) / pixels;
-  const auto reach = [&](int64_t column) CNNKERN_LAMBDA {  // behind the last pixel of this column
-    const int64_t y = column / m.w.count * m.h.step + m.h.first + (m.h.delta > 0 ? m.h.taps - 1 : 0) * m.h.delta;
-    const int64_t x = column % m.w.count * m.w.step + m.w.first + (m.w.delta > 0 ? m.w.taps - 1 : 0) * m.w.delta;
-    return y < 0 ? 0 : y >= m.h.size ? m.h.size * m.sh : y * m.sh + most(0, least(x + 1, m.w.size));
-  };
-  const int64_t end = reach((q_end - 1) % pixels),
-                begin = q / pixels == image && q % pixels > 0 ? reach(q % pixels - 1) : 0;
-  Prefetch ahead{};
-  ahead.begin = reinterpret_cast<const char*>(p.x + image * m.sn + begin);
-  ahead.bytes = (end - begin) * 4;
-  ahead.step = m.sc * 4;
-  ahead.lines = most(0, (ahead.bytes + 63) / 64 * (m.taps() > 0 ? p.depth / m.taps() : 0));
-  return ahead;
-}
-
 // Packs panels [first, first + count) of the columns.
 CNNKERN_INLINE void pack_columns(const PatchProduct& p, int64_t first, int64_t count, float* to) {
   const int64_t panel_floats = column_panel_floats(p.depth);
@@ -176,8 +143,8 @@ static void multiply_patches(const PatchProduct& p, int64_t a, int64_t a_end, in
   for (; b < b_end; b += group) {
     const int64_t count = least(group, b_end - b);
     pack_columns(p, b, count, scratch);
-    Prefetch ahead = prefetch_of(p, (b + count) * kTileCols, least((b + count + group), b_end) * kTileCols);
-    ahead.each = ahead.lines / ((a_end - a) * count) + 1;
+    const int64_t q = (b + count) * kTileCols, q_end = least(p.columns, least(b + count + group, b_end) * kTileCols);
+    Prefetch ahead = prefetch_columns(p.map, p.x, p.channels(), q, q_end, (a_end - a) * count);
     for (int64_t row = a; row < a_end; ++row)
       for (int64_t i = 0; i < count; ++i) {
         ahead.next();
@@ -194,13 +161,15 @@ struct PatchSplit {
   int64_t scratch_bytes;
 };
 CNNKERN_INLINE PatchSplit patch_split(int64_t m, int64_t depth, int64_t columns) {
-  constexpr int64_t kGroupBytes = 256 << 10;  // a quarter of the second-level cache
+  // Packed columns and weights share the second-level cache; larger weights pass through it.
+  constexpr int64_t kTogether = 768 << 10, kLeast = 256 << 10;
   constexpr int64_t kFew = 16, kWholeBytes = 4 << 20;
   const int64_t panels = (columns + kTileCols - 1) / kTileCols, bytes = column_panel_floats(depth) * 4;
   PatchSplit split;
   split.by_weights = panels < kFew && panels_of(m).count > 1 && panels * bytes <= kWholeBytes;
   split.units = split.by_weights ? panels_of(m).count : panels;
-  split.group = split.by_weights ? panels : most(1, least(kPackPanels, kGroupBytes / most(bytes, 1)));
+  const int64_t room = most(kLeast, kTogether - m * depth * 4);
+  split.group = split.by_weights ? panels : most(1, least(kPackPanels, room / bytes));
   split.scratch_bytes = split.group * bytes;
   return split;
 }
@@ -214,19 +183,18 @@ CNNKERN_INLINE void multiply_units(const PatchProduct& p, const PatchSplit& spli
     multiply_patches(p, 0, panels_of(p.m).count, first, last, split.group, scratch);
 }
 
-// Predicted time of `groups` products.
-CNNKERN_INLINE float patch_product_ns(const Machine& machine, int64_t m, int64_t depth, int64_t columns,
+// Predicted time of `groups` products. `depth` may be a mean over phases of different depth.
+CNNKERN_INLINE float patch_product_ns(const Machine& machine, int64_t m, double depth, int64_t columns,
                                       int64_t groups) {
   constexpr double kTileShare = 0.95;     // of the FMA peak, tiles of four rows or more
-  constexpr double kPackBytesPerNs = 40;  // one core, short runs of pixels included
+  constexpr double kPackBytesPerNs = 50;  // one core, short runs of pixels included
   constexpr double kLaunchNs = 2000;
-  const double vectors = static_cast<double>((columns + kLanes - 1) / kLanes),
-               size = static_cast<double>(groups * depth);
-  const double share = kTileShare * (m < 4 ? static_cast<double>(m) / 4 : 1.0);
-  const double multiply = 2 * size * static_cast<double>(m) * vectors * kLanes / (machine.flops_per_ns * share);
-  const double packing = size * vectors * kLanes * 4 / kPackBytesPerNs;
-  const double bytes =
-      static_cast<double>(groups * m) * (static_cast<double>(depth) + static_cast<double>(columns)) * 4;
+  const double lanes = static_cast<double>((columns + kLanes - 1) / kLanes * kLanes);
+  const double size = static_cast<double>(groups) * depth, rows = static_cast<double>(m);
+  const double share = kTileShare * (m < 4 ? rows / 4 : 1.0);
+  const double multiply = 2 * size * rows * lanes / (machine.flops_per_ns * share);
+  const double packing = size * lanes * 4 / kPackBytesPerNs;
+  const double bytes = static_cast<double>(groups) * rows * (depth + static_cast<double>(columns)) * 4;
   return static_cast<float>((multiply + packing) / machine.threads + bytes / machine.memory_bytes_per_ns + kLaunchNs);
 }
 

@@ -19,7 +19,7 @@ int candidates(const Op& op, const Machine& machine, Variant* out) {
   const Conv& c = op.conv;
   if (!is_plain(c.x) || !is_plain(c.y) || !is_plain(c.residual) || c.x.d != 1 || c.y.d != 1 || c.w.d != 1) return 0;
   out[0] = Variant{};
-  out[0].ns = patch_product_ns(machine, rows_of(c), depth_of(c), columns_of(c), c.groups);
+  out[0].ns = patch_product_ns(machine, rows_of(c), static_cast<double>(depth_of(c)), columns_of(c), c.groups);
   return 1;
 }
 

@@ -95,9 +95,10 @@ PatchSplit split_of(const Conv& c) {
 int candidates(const Op& op, const Machine& machine, Variant* out) {
   const Conv& c = op.conv;
   if (!is_plain(c.x) || !is_plain(c.y) || c.x.d != 1 || c.y.d != 1 || c.w.d != 1) return 0;
-  const int64_t phases = phase_count(c), taps = (c.w.h * c.w.w + phases - 1) / phases;
+  // Each tap belongs to one phase of rows and one of columns.
+  const double depth = static_cast<double>(outputs_of(c) * c.w.h * c.w.w) / static_cast<double>(phase_count(c));
   out[0] = Variant{};
-  out[0].ns = patch_product_ns(machine, rows_of(c), outputs_of(c) * taps, c.x.n * c.x.h * c.x.w, c.groups);
+  out[0].ns = patch_product_ns(machine, rows_of(c), depth, c.x.n * c.x.h * c.x.w, c.groups);
   return 1;
 }
 

@@ -98,21 +98,30 @@ void pack_outputs(const Conv& c, const float* dy, int64_t columns, int64_t q, in
   }
 }
 
-// sums (+)= patches times dy, for panels of rows [panel, panel_end).
-void multiply(const Shape& s, int64_t panel, int64_t panel_end, int64_t columns, int count, bool first,
-              const float* patches, const float* outputs, float* sums, int64_t sums_step) {
-  const int64_t row_first = s.panels.start(panel);
-  for (int64_t column = 0; column < columns; column += kTileCols) {
+// What the tiles of one step multiply, and the next step's input, pulled in on the way.
+struct Step {
+  int64_t panel, panel_end, columns;
+  int count;
+  bool first;
+  Prefetch ahead_x, ahead_dy;
+};
+
+// sums (+)= patches times dy.
+void multiply(const Shape& s, Step& step, const float* patches, const float* outputs, float* sums, int64_t sums_step) {
+  const int64_t row_first = s.panels.start(step.panel);
+  for (int64_t column = 0; column < step.columns; column += kTileCols) {
     Tile tile{};
     tile.b = outputs + column * kStep;
-    tile.depth = count;
-    tile.columns = static_cast<int>(least(kTileCols, columns - column));
+    tile.depth = step.count;
+    tile.columns = static_cast<int>(least(kTileCols, step.columns - column));
     tile.c_step = tile.start_step = sums_step;
-    for (int64_t i = panel; i < panel_end; ++i) {
+    for (int64_t i = step.panel; i < step.panel_end; ++i) {
       const int64_t row = s.panels.start(i) - row_first;
       tile.a = patches + row * kDistance;
       tile.c = sums + row * sums_step + column;
-      tile.start = first ? nullptr : tile.c;
+      tile.start = step.first ? nullptr : tile.c;
+      step.ahead_x.next();
+      step.ahead_dy.next();
       run_tile<kDistance>(s.panels.rows(i), tile);
     }
   }
@@ -138,11 +147,23 @@ void run_block(const Conv& c, const Shape& s, int64_t unit, const Context& conte
   float* outputs = patches + block_rows(s) * kDistance;
   float* sums = outputs + block_columns(s) * kStep;
   const int64_t q_first = chunk * s.chunk_steps * kStep, q_end = least(s.pixels, q_first + s.chunk_steps * kStep);
+  PatchMap dy_map{{c.y.h, c.y.h, 1, 1, 0, 1}, {c.y.w, c.y.w, 1, 1, 0, 1}, c.y.sn, c.y.sc, c.y.sh};
+  flatten(dy_map);
+  const int64_t channel_first = row / map.taps(), channels = (row_end - 1) / map.taps() + 1 - channel_first;
+  const int64_t tiles = (panel_end - panel) * ((columns + kTileCols - 1) / kTileCols);
   for (int64_t q = q_first; q < q_end; q += kStep) {
     const int count = static_cast<int>(least(kStep, q_end - q));
     pack_patches(map, x, q, count, row, row_end, patches, {kStep, 0, kDistance});
     pack_outputs(c, dy, columns, q, count, outputs);
-    multiply(s, panel, panel_end, columns, count, q == q_first, patches, outputs, sums, block_columns(s));
+    const int64_t next = q + count, next_end = least(q_end, next + kStep);
+    Step step{panel,
+              panel_end,
+              columns,
+              count,
+              q == q_first,
+              prefetch_columns(map, x + channel_first * c.x.sc, channels, next, next_end, tiles),
+              prefetch_columns(dy_map, dy, columns, next, next_end, tiles)};
+    multiply(s, step, patches, outputs, sums, block_columns(s));
   }
   float* dw = s.chunks > 1 ? static_cast<float*>(context.shared) + chunk * c.w.n * s.depth
                            : static_cast<float*>(context.args[Conv::kGwDw]);

@@ -10,7 +10,7 @@
 namespace CNNKERN_NAMESPACE {
 namespace {
 
-constexpr int kMostRows = 32;
+constexpr int kMostRows = 16;         // beyond, multiplying costs more than packing b does
 constexpr int kRowGroup = 4;          // rows of a in registers
 constexpr int64_t kUnitColumns = 48;  // a multiple of every number of rows of b that are taken together, and of vectors
 constexpr int64_t kDotBlock = 256 * kLanes;  // steps of one vector of sums, for the sake of rounding
@@ -147,7 +147,7 @@ bool serves(const Tensor& t) { return is_plain(t) && (!t.present || t.c == 1 || 
 int candidates(const Op& op, const Machine& machine, Variant* out) {
   const Matmul& m = op.matmul;
   if (m.m > kMostRows || !serves(m.a) || !serves(m.b) || !serves(m.y)) return 0;
-  constexpr double kShare = 0.5;  // of the FMA peak: a load for every FMA or two
+  constexpr double kShare = 0.42;  // of the FMA peak: a load for every two FMAs
   constexpr double kLaunchNs = 1500;
   const double rows = static_cast<double>(m.m), columns = static_cast<double>(m.n), depth = static_cast<double>(m.k);
   const double work = 2 * rows * columns * depth / (machine.flops_per_ns * kShare) / machine.threads;
