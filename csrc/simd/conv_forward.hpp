@@ -61,10 +61,7 @@ CNNKERN_INLINE void forward_table(const Sweep& s, const Conv& c, void* table) {
 CNNKERN_INLINE void forward_pack(const Prepared& prepared, int64_t first, int64_t last, const float* weight,
                                  void* packed) {
   const Sweep& s = *static_cast<const Sweep*>(prepared.table);
-  const SweepWeight strides = {s.lanes * s.reduction * s.taps, s.reduction * s.taps, s.taps};
-  for (int64_t unit = first; unit < last; ++unit)
-    pack_sweep(
-        s, unit, [](int64_t tap) { return tap; }, strides, weight, static_cast<float*>(packed));
+  for (int64_t unit = first; unit < last; ++unit) pack_lanes(s, unit, weight, static_cast<float*>(packed));
 }
 
 CNNKERN_INLINE void forward_run(const Prepared& prepared, int64_t first, int64_t last, const Context& context) {

@@ -14,12 +14,12 @@ namespace {
 
 constexpr int64_t kMaxSweeps = 16;  // stride 4 in two dimensions; larger strides are rare
 
-// Stands at the start of the table; behind it one int32 per tap of every sweep (its index in the weights), then the
-// offsets.
+// Stands at the start of the table; behind it an int32 per tap of every sweep (its index in the weights), one per tap of the
+// weights (its PhaseTap), then the offsets.
 struct Phases {
   int64_t count;
   int64_t units;  // unit u is the u-th slice of every sweep, so that threads share light and heavy phases alike
-  int64_t pack_units, packed, taps, steps;
+  int64_t packed, taps, all_taps, steps;  // taps: of all sweeps, which may leave out some of the kernel's
   int64_t phase[kMaxSweeps], first_tap[kMaxSweeps];
   Sweep sweep[kMaxSweeps];
 };
@@ -77,7 +77,8 @@ CNNKERN_INLINE void make_phases(const Conv& c, int64_t group_dy, int64_t group_d
   const int64_t total = c.stride[0] * c.stride[1] * c.stride[2];
   int64_t extent[3];
   spatial(c.x, extent);
-  phases.count = phases.units = phases.pack_units = phases.packed = phases.taps = phases.steps = 0;
+  phases.count = phases.units = phases.packed = phases.taps = phases.steps = 0;
+  phases.all_taps = taps_of(c);
   for (int64_t phase = 0; phase < total; ++phase) {
     const PhaseStart start = phase_start(c, phase);
     int64_t size[3];
@@ -96,18 +97,25 @@ CNNKERN_INLINE void make_phases(const Conv& c, int64_t group_dy, int64_t group_d
     phases.first_tap[phases.count] = phases.taps;
     phases.sweep[phases.count++] = s;
     phases.units = most(phases.units, s.units);
-    phases.pack_units += s.groups * s.blocks;
     phases.packed += s.packed_size;
     phases.taps += s.taps;
     phases.steps += s.steps;
   }
 }
 
+// The sweep that a tap of the kernel belongs to, or -1, and its number there.
+struct PhaseTap {
+  int32_t sweep, index;
+};
+
 CNNKERN_INLINE const int32_t* phase_taps(const Phases& p, int64_t sweep) {
   return reinterpret_cast<const int32_t*>(&p + 1) + p.first_tap[sweep];
 }
+CNNKERN_INLINE const PhaseTap* phase_places(const Phases& p) {
+  return reinterpret_cast<const PhaseTap*>(reinterpret_cast<const int32_t*>(&p + 1) + p.taps);
+}
 CNNKERN_INLINE const int32_t* phase_offsets(const Phases& p) {
-  return reinterpret_cast<const int32_t*>(&p + 1) + p.taps;
+  return reinterpret_cast<const int32_t*>(phase_places(p) + p.all_taps);
 }
 
 // Writes the table. `fill(sweep, tap_offset, offsets)` writes the offsets of one sweep.
@@ -115,14 +123,20 @@ template <class Fill>
 CNNKERN_INLINE void phases_table(const Conv& c, const Phases& phases, Fill&& fill, void* table) {
   Phases& p = *static_cast<Phases*>(table);
   p = phases;
-  int32_t* tap_list = reinterpret_cast<int32_t*>(&p + 1);
-  int32_t* const offsets = tap_list + p.taps;
+  int32_t* taps = reinterpret_cast<int32_t*>(&p + 1);
+  PhaseTap* const places = reinterpret_cast<PhaseTap*>(taps + p.taps);
+  int32_t* const offsets = reinterpret_cast<int32_t*>(places + p.all_taps);
+  for (int64_t tap = 0; tap < p.all_taps; ++tap) places[tap] = {-1, 0};
   for (int64_t i = 0; i < p.count; ++i) {
     const PhaseStart start = phase_start(c, p.phase[i]);
-    for_phase_taps(c, start, [&](int64_t tap) { *tap_list++ = static_cast<int32_t>(tap); });
-    const int32_t* const taps = phase_taps(p, i);
-    fill(
-        p.sweep[i], [&](int64_t tap) { return phase_offset(c, start, taps[tap]); }, offsets + p.sweep[i].offsets);
+    int32_t index = 0;
+    for_phase_taps(c, start, [&](int64_t tap) {
+      places[tap] = {static_cast<int32_t>(i), index};
+      taps[index++] = static_cast<int32_t>(tap);
+    });
+    const auto offset = [&](int64_t tap) { return phase_offset(c, start, taps[tap]); };
+    fill(p.sweep[i], offset, offsets + p.sweep[i].offsets);
+    taps += p.sweep[i].taps;
   }
 }
 
@@ -131,22 +145,10 @@ CNNKERN_INLINE void phases_work(const Phases& p, Work* work) {
   work->phases = 1;
   work->units[0] = p.units;
   work->packed_bytes = p.packed * static_cast<int64_t>(sizeof(float));
-  work->pack_units = p.packed ? p.pack_units : 0;
-  work->table_bytes = static_cast<int64_t>(sizeof(Phases)) + (p.taps + p.steps) * static_cast<int64_t>(sizeof(int32_t));
-}
-
-// pack(sweep, unit, tap_index) for the packing units [first, last): (sweep, group, block).
-template <class Pack>
-CNNKERN_INLINE void for_pack_units(const Phases& p, int64_t first, int64_t last, Pack&& pack) {
-  int64_t before = 0;
-  for (int64_t i = 0; i < p.count; ++i) {
-    const int64_t units = p.sweep[i].groups * p.sweep[i].blocks;
-    const int32_t* const taps = phase_taps(p, i);
-    const int64_t end = least(units, last - before);
-    for (int64_t unit = most(0, first - before); unit < end; ++unit)
-      pack(p.sweep[i], unit, [taps](int64_t tap) { return static_cast<int64_t>(taps[tap]); });
-    before += units;
-  }
+  work->pack_units = p.packed ? p.sweep[0].groups * p.sweep[0].blocks : 0;
+  work->table_bytes = static_cast<int64_t>(sizeof(Phases)) +
+                      (p.taps + p.steps) * static_cast<int64_t>(sizeof(int32_t)) +
+                      p.all_taps * static_cast<int64_t>(sizeof(PhaseTap));
 }
 
 // run(sweep, first unit, last unit) for what the units [first, last) of the whole are in each sweep.

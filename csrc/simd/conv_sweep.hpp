@@ -9,6 +9,7 @@
 #pragma once
 #include "simd/conv_geometry.hpp"
 #include "simd/conv_tile.hpp"
+#include "simd/transpose.hpp"
 
 namespace CNNKERN_NAMESPACE {
 namespace {
@@ -39,11 +40,6 @@ struct SweepPointers {
   float* y;
 };
 
-// Elements between output channels, reduced channels and groups in the plain weights.
-struct SweepWeight {
-  int64_t group, lane, reduction;
-};
-
 constexpr int64_t kStepChannels = 4;
 // Half of L2: the other half is for the pixels that stream by. One panel at a time over all pixels instead: equal where
 // the maps fit L2, up to 8% slower where they do not.
@@ -54,6 +50,27 @@ constexpr int64_t kFewTiles = 32;
 CNNKERN_INLINE int64_t quarters_of(int64_t channels) { return (channels + kStepChannels - 1) / kStepChannels; }
 CNNKERN_INLINE int64_t panel_floats(const Sweep& s, int64_t blocks) {
   return s.steps * kStepChannels * blocks * kBlock;
+}
+
+// Blocks of the panel that holds `block`, and where the packed weights of a block (unit = group * blocks + block) start.
+CNNKERN_INLINE int64_t panel_width(const Sweep& s, int64_t block) {
+  return least(kTileBlocks, s.blocks - block / kTileBlocks * kTileBlocks);
+}
+CNNKERN_INLINE int64_t packed_block(const Sweep& s, int64_t unit, int64_t width) {
+  const int64_t inside = unit % s.blocks % kTileBlocks;
+  return s.packed + panel_floats(s, unit - inside) + (width > 1 ? inside * kBlock : 0);
+}
+
+// Channels of the block of reduced channels that starts at c, with those that fill up its last step.
+CNNKERN_INLINE int64_t padded_channels(const Sweep& s, int64_t c) {
+  return quarters_of(least(kBlock, s.reduction - c)) * kStepChannels;
+}
+
+// Zeros for the channels that only fill up a step.
+CNNKERN_INLINE void clear_channels(float* packed, int64_t taps, int64_t channels, int64_t padded, int64_t row) {
+  for (int64_t tap = 0; tap < taps; ++tap)
+    for (int64_t channel = channels; channel < padded; ++channel)
+      block_store(packed + (tap * padded + channel) * row, block_zero());
 }
 
 // Fills what follows from the grid, the channels and the taps.
@@ -81,33 +98,42 @@ CNNKERN_INLINE void fill_offsets(const Sweep& s, TapOffset&& tap_offset, int32_t
   }
 }
 
-// Packs one block of output channels (unit = group * blocks + block). tap_index(i): where tap i stands in the weights.
-template <class TapIndex>
-CNNKERN_INLINE void pack_sweep(const Sweep& s, int64_t unit, TapIndex&& tap_index, const SweepWeight& strides,
-                               const float* weight, float* packed) {
-  const int64_t group = unit / s.blocks, block = unit % s.blocks;
-  const int64_t panel = block / kTileBlocks, width = least(kTileBlocks, s.blocks - panel * kTileBlocks);
-  const int64_t lanes = least(kBlock, s.lanes - block * kBlock);
-  const int64_t row = width * kBlock;  // from one reduced channel to the next
-  weight += group * strides.group + block * kBlock * strides.lane;
-  packed += s.packed + panel_floats(s, group * s.blocks + panel * kTileBlocks) + block % kTileBlocks * kBlock;
-  const bool lanes_outside = strides.lane > strides.reduction;  // read along the shorter stride
-  for (int64_t c = 0; c < s.reduction; c += kBlock) {
-    const int64_t channels = least(kBlock, s.reduction - c), padded = quarters_of(channels) * kStepChannels;
-    if (lanes < kBlock || channels < padded)
-      for (int64_t i = 0; i < s.taps * padded; ++i) block_store(packed + i * row, block_zero());
-    const int64_t outer = lanes_outside ? lanes : channels, inner = lanes_outside ? channels : lanes;
-    for (int64_t i = 0; i < outer; ++i)
-      for (int64_t j = 0; j < inner; ++j) {
-        const int64_t lane = lanes_outside ? i : j, channel = lanes_outside ? j : i;
-        const float* from = weight + lane * strides.lane + (c + channel) * strides.reduction;
-        float* to = packed + channel * row + lane;
-        if (s.taps == 1) {
-          *to = from[tap_index(0)];
-        } else {
-          for (int64_t tap = 0; tap < s.taps; ++tap) to[tap * padded * row] = from[tap_index(tap)];
-        }
+// Columns of up to 16 rows that lie `stride` apart become blocks: column j goes to place(j), or nowhere if that is null.
+// Lanes from `rows` on become zero.
+template <class Place>
+CNNKERN_INLINE void transpose_rows(const float* from, int64_t stride, int64_t rows, int64_t columns, Place&& place) {
+  for (int64_t j = 0; j < columns; j += kLanes) {
+    const int count = static_cast<int>(least(kLanes, columns - j));
+    float* target[kLanes];
+    for (int k = 0; k < count; ++k) target[k] = place(j + k);
+    for (int lane = 0; lane < kBlock; lane += kLanes) {
+      Vec r[kLanes];
+      const float* const corner = from + lane * stride + j;
+      if (lane + kLanes <= rows && count == kLanes) {
+        unroll<kLanes>([&](auto i) CNNKERN_LAMBDA { r[i] = load(corner + i * stride); });
+      } else {
+        unroll<kLanes>([&](auto i) CNNKERN_LAMBDA { r[i] = lane + i < rows ? load_n(corner + i * stride, count) : zero(); });
       }
+      transpose(r);
+      unroll<kLanes>([&](auto k) CNNKERN_LAMBDA {
+        if (k < count && target[k]) store(target[k] + lane, r[k]);
+      });
+    }
+  }
+}
+
+// Packs one block of output channels (unit = group * blocks + block) for sweeps with all taps, from weights in which the
+// taps of one reduced channel, and the reduced channels of one lane, are contiguous.
+CNNKERN_INLINE void pack_lanes(const Sweep& s, int64_t unit, const float* weight, float* packed) {
+  const int64_t block = unit % s.blocks, width = panel_width(s, block), row = width * kBlock;
+  const int64_t lanes = least(kBlock, s.lanes - block * kBlock), stride = s.reduction * s.taps;
+  weight += (unit / s.blocks * s.lanes + block * kBlock) * stride;
+  packed += packed_block(s, unit, width);
+  for (int64_t c = 0; c < s.reduction; c += kBlock) {
+    const int64_t channels = least(kBlock, s.reduction - c), padded = padded_channels(s, c);
+    const auto place = [&](int64_t j) { return packed + (j % s.taps * padded + j / s.taps) * row; };
+    transpose_rows(weight + c * s.taps, stride, lanes, channels * s.taps, place);
+    clear_channels(packed, s.taps, channels, padded, row);
     packed += s.taps * padded * row;
   }
 }

@@ -41,11 +41,13 @@ void prepare(const Op& op, const Variant&, Work* work, void* table) {
 }
 
 void pack(const Prepared& prepared, int64_t first, int64_t last, const float* weight, void* packed) {
-  const int64_t taps = taps_of(prepared.op.conv);
-  for_pack_units(*static_cast<const Phases*>(prepared.table), first, last,
-                 [&](const Sweep& s, int64_t unit, auto&& tap_index) {
-                   pack_depthwise(s, unit, tap_index, taps, weight, static_cast<float*>(packed));
-                 });
+  const Phases& p = *static_cast<const Phases*>(prepared.table);
+  for (int64_t block = first; block < last; ++block)
+    for (int64_t i = 0; i < p.count; ++i) {
+      const int32_t* const taps = phase_taps(p, i);
+      pack_depthwise(
+          p.sweep[i], block, [=](int64_t tap) { return taps[tap]; }, p.all_taps, weight, static_cast<float*>(packed));
+    }
 }
 
 void run(const Prepared& prepared, int, int64_t first, int64_t last, const Context& context) {

@@ -11,6 +11,10 @@
 namespace CNNKERN_NAMESPACE {
 namespace {
 
+// Rows of the weights that packing prefetches: each is read in pieces too short for the hardware to notice. Without it,
+// packing 512 x 512 x 3 x 3 took 1.9 ms.
+constexpr int64_t kAhead = 6;
+
 void make(const Conv& c, Phases& phases) {
   const int64_t outputs = c.w.n / c.groups;
   const auto complete = [&](Sweep& s) {
@@ -46,14 +50,40 @@ void prepare(const Op& op, const Variant&, Work* work, void* table) {
       c, phases, [](const Sweep& s, auto&& offset, int32_t* offsets) { fill_offsets(s, offset, offsets); }, table);
 }
 
+// Packs one block of input channels (unit = group * blocks + block) of all sweeps: a row of the weights is one output
+// channel, with the taps of each lane in turn.
+void pack_unit(const Phases& p, int64_t unit, const float* weight, float* packed) {
+  const Sweep& first = p.sweep[0];
+  const int64_t width = panel_width(first, unit % first.blocks), row = width * kBlock;
+  const int64_t lanes = least(kBlock, first.lanes - unit % first.blocks * kBlock), stride = first.lanes * p.all_taps;
+  const PhaseTap* const places = phase_places(p);
+  float* start[kMaxSweeps];
+  for (int64_t i = 0; i < p.count; ++i) start[i] = packed + packed_block(p.sweep[i], unit, width);
+  weight += unit / first.blocks * first.reduction * stride + unit % first.blocks * kBlock * p.all_taps;
+  for (int64_t c = 0; c < first.reduction; ++c) {
+    const int64_t block = c / kBlock * kBlock, padded = padded_channels(first, block);
+    const float* const from = weight + c * stride;
+    for (int64_t i = 0; i < lanes * p.all_taps; i += kBlock) __builtin_prefetch(from + kAhead * stride + i);
+    const auto place = [&](int64_t tap) -> float* {
+      const PhaseTap at = places[tap];
+      if (at.sweep < 0) return nullptr;
+      return start[at.sweep] + (block * p.sweep[at.sweep].taps + at.index * padded + c % kBlock) * row;
+    };
+    if (p.all_taps > 1) {
+      transpose_rows(from, p.all_taps, lanes, p.all_taps, place);
+    } else if (float* const to = place(0)) {
+      block_store(to, block_load_n(from, static_cast<int>(lanes)));
+    }
+  }
+  const int64_t last = (first.reduction - 1) / kBlock * kBlock;
+  for (int64_t i = 0; i < p.count; ++i)
+    clear_channels(start[i] + last * p.sweep[i].taps * row, p.sweep[i].taps, first.reduction - last,
+                   padded_channels(first, last), row);
+}
+
 void pack(const Prepared& prepared, int64_t first, int64_t last, const float* weight, void* packed) {
-  const Tensor& w = prepared.op.conv.w;
-  const int64_t taps = taps_of(prepared.op.conv), outputs = w.n / prepared.op.conv.groups;
-  const SweepWeight strides = {outputs * w.c * taps, taps, w.c * taps};  // transposed: lanes are the input channels
-  for_pack_units(*static_cast<const Phases*>(prepared.table), first, last,
-                 [&](const Sweep& s, int64_t unit, auto&& tap_index) {
-                   pack_sweep(s, unit, tap_index, strides, weight, static_cast<float*>(packed));
-                 });
+  const Phases& p = *static_cast<const Phases*>(prepared.table);
+  for (int64_t unit = first; unit < last; ++unit) pack_unit(p, unit, weight, static_cast<float*>(packed));
 }
 
 void run(const Prepared& prepared, int, int64_t first, int64_t last, const Context& context) {

@@ -3,14 +3,15 @@
 // maps, into plain weights. Any kernel, stride and dilation; groups of whole channel blocks; x has the border of the
 // forward direction.
 //
-// Phase 0: units are (part of the rows, group, set of output tiles, set of channel blocks). A unit walks its rows in
-// chunks: the output tile's piece of dy stays in L1 while all input channels and taps pass by; its partial dw stays in
-// L2. Phase 1: the parts are added in order and written out as OIHW. Where the cuts are follows from the shapes alone,
-// so the bits do not depend on the threads.
+// Phase 0: units are (part of the rows, group, set of output tiles, set of channel blocks). A unit walks its rows in chunks:
+// the output tile's piece of dy stays in L1 while all input channels and taps pass by; its partial dw stays in L2.
+// Phase 1: the parts are added in order and written out as OIHW; a single part is written at the end of its unit instead.
+// Where the cuts are follows from the shapes alone, so the bits do not depend on the threads.
 //
 // Registers: simd/weight_tile.hpp. Zen 5, ResNet-50's layers at 56x56 and 28x28, batch 8, one and two threads: 86 to
 // 94% of the FMA peak with AVX-512, 84 to 90% with AVX2; 3x3x512 at 7x7: 77%.
 #include "simd/conv_geometry.hpp"
+#include "simd/transpose.hpp"
 #include "simd/weight_tile.hpp"
 
 namespace CNNKERN_NAMESPACE {
@@ -28,9 +29,9 @@ struct Plan {
   int64_t outputs, output_blocks;  // output channels of a group and their blocks
   int64_t tiles;                   // output tiles of a group: kWeightBlocks blocks or fewer
   int64_t set_blocks, set_tiles;   // channel blocks and output tiles of a unit
-  int64_t block_sets, tile_sets;
+  int64_t block_sets, tile_sets, sets;
   int64_t rows, chunk, parts;  // rows of dy in all, in a chunk; parts that they are cut into
-  int64_t part_floats;         // partial dw of one part
+  int64_t set_floats;          // partial dw of a unit
 };
 
 // Floats of partial dw for one channel block and one output block.
@@ -62,12 +63,12 @@ Plan make_plan(const Conv& c) {
   choose_sets(c, p);
   p.rows = c.y.n * c.y.d * c.y.h;
   p.chunk = most(1, kChunkPixels / c.y.w);
-  p.part_floats = p.groups * p.output_blocks * p.blocks * pair_floats(p);
-  const int64_t sets = p.groups * p.block_sets * p.tile_sets;
+  p.sets = p.groups * p.block_sets * p.tile_sets;
+  p.set_floats = p.set_tiles * kWeightBlocks * p.set_blocks * pair_floats(p);
   const int64_t most_parts = most(
-      1, least(p.rows * c.y.w / kPartPixels, kSharedBytes / (p.part_floats * static_cast<int64_t>(sizeof(float)))));
-  p.parts = (kWantedUnits + sets - 1) / sets;
-  p.parts += p.parts * sets % 2;  // an even number of units divides better
+      1, least(p.rows * c.y.w / kPartPixels, kSharedBytes / (p.sets * p.set_floats * static_cast<int64_t>(sizeof(float)))));
+  p.parts = (kWantedUnits + p.sets - 1) / p.sets;
+  p.parts += p.parts * p.sets % 2;  // an even number of units divides better
   p.parts = least(least(p.parts, most_parts), p.rows);
   return p;
 }
@@ -83,11 +84,11 @@ double plan_ns(const Conv& c, const Plan& p, const Machine& machine) {
     slots += pixels * static_cast<double>(work * channel_tiles) * static_cast<double>(p.blocks * p.taps);
   }
   slots *= static_cast<double>(p.groups) * (1.0 + 16.0 / static_cast<double>(p.chunk * c.y.w));
-  const double sums = 8.0 * static_cast<double>(p.part_floats * (p.parts + 1));
+  const double sums = 4.0 * static_cast<double>(p.sets * p.set_floats * (p.parts > 1 ? 2 * p.parts + 1 : 1));
   const double bytes =
       map_bytes(c.x) * static_cast<double>(p.tile_sets) + map_bytes(c.y) * static_cast<double>(p.block_sets);
   return slots * 2 * kLanes / (machine.flops_per_ns * machine.threads) +
-         (0.3 * bytes + sums) / machine.memory_bytes_per_ns;
+         (0.3 * bytes + 0.5 * sums) / machine.memory_bytes_per_ns;
 }
 
 int candidates(const Op& op, const Machine& machine, Variant* out) {
@@ -101,19 +102,38 @@ int candidates(const Op& op, const Machine& machine, Variant* out) {
 void prepare(const Op& op, const Variant&, Work* work, void* table) {
   const Plan p = make_plan(op.conv);
   *work = {};
-  work->phases = 2;
-  work->units[0] = p.parts * p.groups * p.tile_sets * p.block_sets;
-  work->units[1] = p.groups * p.tiles * p.blocks;
-  work->shared_bytes = p.parts * p.part_floats * static_cast<int64_t>(sizeof(float));
+  const int64_t set_bytes = p.set_floats * static_cast<int64_t>(sizeof(float));
+  work->phases = p.parts > 1 ? 2 : 1;
+  work->units[0] = p.parts * p.sets;
+  if (p.parts > 1) {
+    work->units[1] = p.groups * p.tiles * p.blocks;
+    work->shared_bytes = p.parts * p.sets * set_bytes;
+  } else {
+    work->scratch_bytes = set_bytes;
+  }
   work->table_bytes = static_cast<int64_t>(sizeof(Plan)) + p.rows * static_cast<int64_t>(sizeof(Row));
   if (!table) return;
   *static_cast<Plan*>(table) = p;
   fill_rows(op.conv, reinterpret_cast<Row*>(static_cast<Plan*>(table) + 1));
 }
 
-// Partial dw of one output tile and channel block: [tap][16 channels][blocks of the tile][16].
-int64_t piece_offset(const Plan& p, int64_t group, const Span& tile, int64_t block) {
-  return ((group * p.output_blocks + tile.start) * p.blocks + block * tile.size) * pair_floats(p);
+// What a unit of phase 0 covers, and where in its buffer the partial dw of an output tile and a channel block stands:
+// [tap][16 channels][blocks of the tile][16].
+struct UnitRange {
+  int64_t part, group, block, block_end, tile, tile_end;
+};
+
+UnitRange unit_range(const Plan& p, int64_t unit) {
+  const int64_t block = unit % p.block_sets * p.set_blocks, tile = unit / p.block_sets % p.tile_sets * p.set_tiles;
+  const int64_t outer = unit / (p.block_sets * p.tile_sets);
+  return {outer / p.groups, outer % p.groups,
+          block,            least(p.blocks, block + p.set_blocks),
+          tile,             least(p.tiles, tile + p.set_tiles)};
+}
+
+int64_t piece_offset(const Plan& p, const UnitRange& u, const Span& tile, int64_t block) {
+  const int64_t first_output = span_of(p.output_blocks, p.tiles, u.tile).start;
+  return ((tile.start - first_output) * p.set_blocks + (block - u.block) * tile.size) * pair_floats(p);
 }
 
 // One chunk of rows for one output tile and one channel block: all its channels, all taps.
@@ -130,23 +150,8 @@ void add_chunk(const Conv& c, const Plan& p, WeightTileArgs& a, const Span& tile
     }
 }
 
-// What a unit covers.
-struct UnitRange {
-  int64_t part, group, block, block_end, tile, tile_end;
-};
-UnitRange unit_range(const Plan& p, int64_t unit) {
-  const int64_t block = unit % p.block_sets * p.set_blocks, tile = unit / p.block_sets % p.tile_sets * p.set_tiles;
-  const int64_t outer = unit / (p.block_sets * p.tile_sets);
-  return {outer / p.groups,
-          outer % p.groups,
-          block,
-          least(p.blocks, block + p.set_blocks),
-          tile,
-          least(p.tiles, tile + p.set_tiles)};
-}
-
 void run_unit(const Conv& c, const Plan& p, const Row* rows, int64_t unit, const float* x, const float* dy,
-              float* shared) {
+              float* partial) {
   const UnitRange u = unit_range(p, unit);
   const Span part = span_of(p.rows, p.parts, u.part);
   const int64_t first_output = span_of(p.output_blocks, p.tiles, u.tile).start;
@@ -173,42 +178,78 @@ void run_unit(const Conv& c, const Plan& p, const Row* rows, int64_t unit, const
           a.x_ahead = next.x - (block - u.block) * c.x.sc;
           a.dy_ahead = next.dy - (tile.start - first_output) * c.y.sc;
         }
-        float* const piece = shared + u.part * p.part_floats + piece_offset(p, u.group, tile, block);
+        float* const piece = partial + piece_offset(p, u, tile, block);
         add_chunk(c, p, a, tile, least(kBlock, p.channels - block * kBlock), piece);
       }
     }
   }
 }
 
-// Adds the parts of one output tile and channel block into the first one and writes it out.
-void write_piece(const Plan& p, int64_t unit, float* shared, float* dw) {
-  const int64_t block = unit % p.blocks, group = unit / (p.blocks * p.tiles);
-  const Span tile = span_of(p.output_blocks, p.tiles, unit / p.blocks % p.tiles);
+// Writes the sum of one output tile and channel block as OIHW: squares of kLanes outputs x kLanes elements of a filter are
+// transposed in registers.
+void write_piece(const Plan& p, int64_t group, const Span& tile, int64_t block, const float* piece, float* dw) {
+  const int64_t row = tile.size * kBlock, filter = p.channels * p.taps;
+  const int64_t elements = least(kBlock, p.channels - block * kBlock) * p.taps;
+  const int64_t lanes = least(row, p.outputs - tile.start * kBlock);
+  dw += (group * p.outputs + tile.start * kBlock) * filter + block * kBlock * p.taps;
+  for (int64_t lane = 0; lane < lanes; lane += kLanes)
+    for (int64_t j = 0; j < elements; j += kLanes) {
+      const int count = static_cast<int>(least(kLanes, elements - j));
+      Vec r[kLanes];
+      unroll<kLanes>([&](auto k) CNNKERN_LAMBDA {
+        const int64_t element = j + least(k, count - 1), channel = element / p.taps, tap = element % p.taps;
+        r[k] = load(piece + (tap * kBlock + channel) * row + lane);
+      });
+      transpose(r);
+      unroll<kLanes>([&](auto i) CNNKERN_LAMBDA {
+        if (lane + i < lanes) store_n(dw + (lane + i) * filter + j, r[i], count);
+      });
+    }
+}
+
+void write_unit(const Plan& p, int64_t unit, const float* partial, float* dw) {
+  const UnitRange u = unit_range(p, unit);
+  for (int64_t t = u.tile; t < u.tile_end; ++t) {
+    const Span tile = span_of(p.output_blocks, p.tiles, t);
+    for (int64_t block = u.block; block < u.block_end; ++block)
+      write_piece(p, u.group, tile, block, partial + piece_offset(p, u, tile, block), dw);
+  }
+}
+
+// Phase 1: adds the parts of one output tile and channel block (unit = (group, tile, block)) into the first of them.
+void add_parts(const Plan& p, int64_t unit, float* shared, float* dw) {
+  const int64_t block = unit % p.blocks, t = unit / p.blocks % p.tiles, group = unit / (p.blocks * p.tiles);
+  const Span tile = span_of(p.output_blocks, p.tiles, t);
+  const int64_t set = (group * p.tile_sets + t / p.set_tiles) * p.block_sets + block / p.set_blocks;
+  float* const piece = shared + set * p.set_floats + piece_offset(p, unit_range(p, set), tile, block);
   const int64_t channels = least(kBlock, p.channels - block * kBlock), row = tile.size * kBlock;
-  float* const piece = shared + piece_offset(p, group, tile, block);
-  for (int64_t part = 1; part < p.parts; ++part)
+  for (int64_t part = 1; part < p.parts; ++part) {
+    const float* const other = piece + part * p.sets * p.set_floats;
     for (int64_t tap = 0; tap < p.taps; ++tap)
       for (int64_t i = tap * kBlock * row; i < (tap * kBlock + channels) * row; i += kBlock)
-        block_store(piece + i, add(block_load(piece + i), block_load(piece + part * p.part_floats + i)));
-  const int64_t lanes = least(row, p.outputs - tile.start * kBlock);
-  for (int64_t lane = 0; lane < lanes; ++lane) {
-    float* to = dw + ((group * p.outputs + tile.start * kBlock + lane) * p.channels + block * kBlock) * p.taps;
-    for (int64_t channel = 0; channel < channels; ++channel)
-      for (int64_t tap = 0; tap < p.taps; ++tap) *to++ = piece[(tap * kBlock + channel) * row + lane];
+        block_store(piece + i, add(block_load(piece + i), block_load(other + i)));
   }
+  write_piece(p, group, tile, block, piece, dw);
 }
 
 void run(const Prepared& prepared, int phase, int64_t first, int64_t last, const Context& context) {
   const Conv& c = prepared.op.conv;
   const Plan& p = *static_cast<const Plan*>(prepared.table);
   const Row* const rows = reinterpret_cast<const Row*>(&p + 1);
-  const auto argument = [&](int i) { return static_cast<float*>(context.args[i]); };
+  const float* const x = static_cast<const float*>(context.args[Conv::kGwX]);
+  const float* const dy = static_cast<const float*>(context.args[Conv::kGwDy]);
+  float* const dw = static_cast<float*>(context.args[Conv::kGwDw]);
   float* const shared = static_cast<float*>(context.shared);
+  float* const scratch = static_cast<float*>(context.scratch);
   for (int64_t unit = first; unit < last; ++unit) {
-    if (phase == 0)
-      run_unit(c, p, rows, unit, argument(Conv::kGwX), argument(Conv::kGwDy), shared);
-    else
-      write_piece(p, unit, shared, argument(Conv::kGwDw));
+    if (phase == 1) {
+      add_parts(p, unit, shared, dw);
+    } else if (p.parts > 1) {
+      run_unit(c, p, rows, unit, x, dy, shared + unit * p.set_floats);
+    } else {
+      run_unit(c, p, rows, unit, x, dy, scratch);
+      write_unit(p, unit, scratch, dw);
+    }
   }
 }
 
