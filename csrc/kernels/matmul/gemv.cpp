@@ -3,8 +3,8 @@
 // packed. Fully connected layers in inference are this.
 //
 // b as (N, K): dot products, vectors along k, up to 4 rows of a by 6 rows of b (AVX-512: 24 sums, 4 + 1 loads). b as (K, N):
-// vectors along columns, 8 rows of b at a time added to y. Wins up to about 16 rows, further where b cannot be packed
-// beforehand.
+// vectors along columns, 8 rows of b at a time added to y. Wins up to 4 rows, and up to 16 where b would be packed for one
+// use. Measured (1 row, 4096 x 4096, AVX-512): 45 GB/s of weights on one core, 90 on two; the packed product reads 40 and 80.
 #include "simd/gemm_tile.hpp"
 
 namespace CNNKERN_NAMESPACE {
