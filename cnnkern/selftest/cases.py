@@ -178,7 +178,7 @@ def _classification(values: Values) -> Iterator[Case]:
             y = getattr(reference, name)(x, axis=axis).astype(np.float32)
             yield Case(name, (x,), {"axis": axis})
             yield Case(f"{name}_grad", (dy, y), {"axis": axis})
-    for shape in ((7, 10), (1, 3), (3, 5, 4, 4)):
+    for shape in ((7, 10), (4, 3), (3, 5, 4, 4)):
         logits, weight = values(*shape), 0.5 + abs(values(shape[1]))
         target = abs(values(shape[0], *shape[2:]) * 7).astype(np.int32) % np.int32(shape[1])
         target[-1:] = 1
