@@ -22,6 +22,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.planned: Counter[str] = Counter()  # cases per operation
+        self.generated: Counter[str] = Counter()  # those of them that were generated
         self.ran: Counter[tuple[str, str]] = Counter()  # cases per operation and instruction set
         self.mistrusted: Counter[str] = Counter()
         self.runs: Counter[tuple[str, int]] = Counter()  # runs per operation and number of threads
@@ -32,10 +33,14 @@ class Tally:
         isas = sorted({isa for _, isa in self.ran}, key=("scalar", "avx2", "avx512").index)
         threads = sorted({count for _, count in self.runs})
         head = [*isas, *(f"{count} thr" for count in threads)]
-        yield f"{'operation':<26}{'cases':>7}" + "".join(f"{name:>9}" for name in head) + "  mistrusted  algorithms"
+        yield (
+            f"{'operation':<26}{'cases':>7}{'generated':>11}"
+            + "".join(f"{name:>9}" for name in head)
+            + "  mistrusted  algorithms"
+        )
         for op in self.planned:
             counts = [*(self.ran[op, isa] for isa in isas), *(self.runs[op, count] for count in threads)]
-            row = f"{op:<26}{self.planned[op]:>7}" + "".join(f"{count:>9}" for count in counts)
+            row = f"{op:<26}{self.planned[op]:>7}{self.generated[op]:>11}" + "".join(f"{count:>9}" for count in counts)
             yield f"{row}{self.mistrusted[op]:>12}  {' '.join(sorted(self.algorithms.get(op, ())))}"
             for isa in isas:
                 if self.ran[op, isa] != self.planned[op]:

@@ -122,6 +122,7 @@ def test_cases(op: str, divided: Any, full: bool, seed: int, tally: Tally, failu
     """Rows and generated cases of an operation, on every instruction set."""
     every = cases(op, seed, full)
     tally.planned[op] = len(every)
+    tally.generated[op] = len(every) - len(rows(op))
     checking = Checking(divided, seed, tally, failures)
     for number, case in enumerate(every):
         checking.check(case, number, divided.isas())

@@ -247,26 +247,6 @@ def test_the_callers_floating_point_state_is_restored(isa: str, divided: Any) ->
         assert changed == before | 0x4000  # rounding up is the caller's choice, and still is
 
 
-def test_denormals_cause_no_slowdown(divided: Any) -> None:
-    """Without flushing, the processor's assist makes such sums tens of times slower."""
-    import time
-
-    divided.set_num_threads(1)
-    w = np.full((32, 32, 3, 3), 0.5, np.float32)
-
-    def best(x: Array) -> float:
-        times = []
-        for _ in range(15):
-            start = time.perf_counter()
-            F.conv2d(x, w, padding=1)
-            times.append(time.perf_counter() - start)
-        return min(times)
-
-    normal, denormal = np.ones((1, 32, 28, 28), np.float32), np.full((1, 32, 28, 28), 1e-41, np.float32)
-    best(normal)
-    assert best(denormal) < 4 * best(normal)
-
-
 _FORCED = """
 import numpy as np
 from cnnkern import _core, functional as F
