@@ -56,12 +56,12 @@ def images(name: str, case: int) -> Any:
 
 
 @pytest.mark.parametrize(("name", "case"), CASES)
-def test_eager(name: str, case: int) -> None:
+def test_eager(name: str, case: int, isa: str) -> None:
     check(name, case, network(name)(images(name, case)))
 
 
 @pytest.mark.parametrize(("name", "case"), CASES)
-def test_compiled(name: str, case: int) -> None:
+def test_compiled(name: str, case: int, isa: str) -> None:
     x = images(name, case)
     check(name, case, cnnkern.compile(network(name), x.shape)(x))
 

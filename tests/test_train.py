@@ -109,11 +109,12 @@ def test_an_optimizer_belongs_to_one_model() -> None:
 # --- Same bits ----------------------------------------------------------------------------------------------------
 
 
-def test_the_bits_do_not_depend_on_the_threads() -> None:
+def test_the_bits_do_not_depend_on_the_threads(divided: Any) -> None:
     (x, y), held_out = data.digits().fold(0)
     results = []
     for threads in (1, 2, 3):
         with cnnkern.threads(threads):
+            assert cnnkern.get_num_threads() == threads
             model = models.course_cnn(image_size=8, seed=0)
             history = fitted(model, train_data=(x[:200], y[:200]), validation_data=held_out, batch_size=48)
             results.append((model, history, train.predict(model, held_out[0], batch_size=100)))

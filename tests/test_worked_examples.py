@@ -88,6 +88,10 @@ class TestConvolution:
         assert functional.conv2d(x, w, padding=1)[0, 0].tolist() == [[4, 6, 4], [6, 9, 6], [4, 6, 4]]
         assert functional.pad(x, (1, 1, 1, 1)).sum() == 9
 
+    def test_padding_with_the_adjacent_value(self, dtype: np.dtype[Any]) -> None:
+        y = functional.pad(image([[1, 2], [3, 4]], dtype), (1, 1, 1, 1), mode="replicate")
+        assert y[0, 0].tolist() == [[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4], [3, 3, 4, 4]]
+
     def test_padding_repeats_the_adjacent_value(self, dtype: np.dtype[Any]) -> None:
         x = image([[1, 2], [3, 4]], dtype)
         y = functional.pad(x, (1, 1, 1, 1), mode="replicate")
