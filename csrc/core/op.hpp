@@ -160,7 +160,8 @@ struct Optimizer {
   int64_t count;
   float momentum, dampening, weight_decay;
   int32_t nesterov, has_buffer, decoupled;  // decoupled: weight decay as in AdamW
-  float beta1, beta2, eps;
+  float eps;
+  double beta1, beta2;  // 1 - 0.999 in float would be off by 1e-5
 };
 
 // peak: -> y (1, units): a measurement, not a computation: each unit does `steps` rounds of independent multiply-adds in

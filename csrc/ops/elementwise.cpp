@@ -130,8 +130,8 @@ void make_optimizer(const OpInfo& info, const Attributes& attributes, const Tens
     o.has_buffer = args[Optimizer::kBuffer].present;
     require(o.has_buffer || o.momentum == 0, info.name, "momentum needs a buffer");
   } else {
-    o.beta1 = attributes.real("beta1", 0.9);
-    o.beta2 = attributes.real("beta2", 0.999);
+    o.beta1 = attributes.precise("beta1", 0.9);
+    o.beta2 = attributes.precise("beta2", 0.999);
     o.eps = attributes.real("eps", 1e-8);
     o.decoupled = attributes.integer("decoupled", 0) != 0;
   }

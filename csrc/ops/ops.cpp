@@ -58,12 +58,16 @@ int64_t Attributes::integer(const std::string& name, int64_t otherwise) const {
   throw std::invalid_argument("attribute '" + name + "' must be an integer");
 }
 
-float Attributes::real(const std::string& name, double otherwise) const {
+double Attributes::precise(const std::string& name, double otherwise) const {
   const Value* value = find(name);
-  if (!value) return static_cast<float>(otherwise);
-  if (const auto* whole = std::get_if<int64_t>(value)) return static_cast<float>(*whole);
-  if (const auto* number = std::get_if<double>(value)) return static_cast<float>(*number);
+  if (!value) return otherwise;
+  if (const auto* whole = std::get_if<int64_t>(value)) return static_cast<double>(*whole);
+  if (const auto* number = std::get_if<double>(value)) return *number;
   throw std::invalid_argument("attribute '" + name + "' must be a number");
+}
+
+float Attributes::real(const std::string& name, double otherwise) const {
+  return static_cast<float>(precise(name, otherwise));
 }
 
 std::string Attributes::word(const std::string& name, const std::string& otherwise) const {

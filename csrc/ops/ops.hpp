@@ -18,6 +18,7 @@ class Attributes {
 
   void set(const std::string& name, Value value) { values_[name] = std::move(value); }
   int64_t integer(const std::string& name, int64_t otherwise) const;
+  double precise(const std::string& name, double otherwise) const;
   float real(const std::string& name, double otherwise) const;
   std::string word(const std::string& name, const std::string& otherwise) const;
   // Two entries are H and W (D gets `otherwise`), three are D, H, W.
