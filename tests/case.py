@@ -13,7 +13,7 @@ _CONV = {"stride": (1, 1), "padding": _NO_PADDING, "dilation": (1, 1), "groups":
 _POOL = {"stride": (1, 1), "padding": _NO_PADDING}
 _MAX_POOL = {**_POOL, "dilation": (1, 1)}
 _AVG_POOL = {**_POOL, "count_include_pad": True, "divisor": 0}
-_LOSS = {"reduction": "mean", "ignore_index": -100, "label_smoothing": 0.0}
+_LOSS = {"reduction": "mean", "ignore_index": -100, "label_smoothing": 0.0, "log_probabilities": False}
 
 # What an attribute is where a case does not say. An attribute that always has to be said is missing here.
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -31,7 +31,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "leaky_relu": {"slope": 0.25},
     "leaky_relu_grad": {"slope": 0.25},
     "clamp": {"low": -2.0, "high": 1.0},
-    "clamp_grad": {"low": -2.0, "high": 1.0},
+    "clamp_grad": {"low": -2.0, "high": 3.0},
     "scale": {"alpha": 1.0, "beta": 0.0},
     "sum_to": {"scale": 1.0},
     "pad": {"value": 0.0},

@@ -216,8 +216,12 @@ _OTHERS = """
   cross_entropy:2x1000,2,1000:label_smoothing=0.1
   cross_entropy:2x5x3x4,2x3x4,5:reduction=none:ignore_index=0
   cross_entropy:4x1,4,-:reduction=sum
+  cross_entropy:33x17,33,17:log_probabilities=True
+  cross_entropy:2x5x3x4,2x3x4,-:reduction=none:log_probabilities=True
   cross_entropy_grad:(),32x10,32,-
   cross_entropy_grad:(),2x1000,2,1000:label_smoothing=0.1
+  cross_entropy_grad:(),33x17,33,17:log_probabilities=True
+  cross_entropy_grad:2x3x4,2x5x3x4,2x3x4,-:reduction=none:log_probabilities=True
   cross_entropy_grad:2x3x4,2x5x3x4,2x3x4,5:reduction=none:ignore_index=0
   dropout:4x16x7x7,1x2:p=0.5:node=3
   dropout:5,1x2:p=0.3:node=0

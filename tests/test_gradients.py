@@ -135,13 +135,11 @@ def _torch_batch_norm_training(x: Any, w: Any, b: Any, eps: float) -> Any:
 
 
 def _torch_cross_entropy(torch: Any, logits: Any, target: Any, weight: Any, attrs: dict[str, Any]) -> Any:
+    common = {"ignore_index": attrs["ignore_index"], "reduction": attrs["reduction"]}
+    if attrs["log_probabilities"]:
+        return torch.nn.functional.nll_loss(logits, target.long(), weight, **common)
     return torch.nn.functional.cross_entropy(
-        logits,
-        target.long(),
-        weight,
-        ignore_index=attrs["ignore_index"],
-        reduction=attrs["reduction"],
-        label_smoothing=attrs["label_smoothing"],
+        logits, target.long(), weight, label_smoothing=attrs["label_smoothing"], **common
     )
 
 

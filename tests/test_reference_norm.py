@@ -118,32 +118,30 @@ class TestSoftmax:
 
 
 class TestCrossEntropy:
-    @pytest.mark.parametrize("label_smoothing", [0.0, 0.2])
+    @pytest.mark.parametrize("label_smoothing", [0.0, 0.2, None], ids=["plain", "smoothed", "log-probabilities"])
     @pytest.mark.parametrize("weighted", [False, True])
     @pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
     @pytest.mark.parametrize("shape", [(5, 4), (1, 1), (3, 4, 2), (2, 3, 2, 3)], ids=str)
     def test_gradient_and_torch(
-        self, shape: tuple[int, ...], reduction: str, weighted: bool, label_smoothing: float
+        self, shape: tuple[int, ...], reduction: str, weighted: bool, label_smoothing: float | None
     ) -> None:
         logits, classes = 2 * normal(*shape), shape[1]
         target = np.random.default_rng(0).integers(0, classes, (shape[0], *shape[2:])).astype(np.int32)
         if target.size > 2:
             target.flat[1] = -7
         weight = np.random.default_rng(1).uniform(0.1, 2, classes) if weighted else None
-        attributes: dict[str, Any] = {
-            "reduction": reduction,
-            "ignore_index": -7,
-            "label_smoothing": label_smoothing,
-        }
+        common: dict[str, Any] = {"reduction": reduction, "ignore_index": -7}
+        smoothing = {} if label_smoothing is None else {"label_smoothing": label_smoothing}
+        attributes = {**common, **(smoothing or {"log_probabilities": True})}
         loss = reference.cross_entropy(logits, target, weight, **attributes)
         dloss = np.asarray(normal(*loss.shape, seed=2))
         dx = reference.cross_entropy_grad(dloss, logits, target, weight, **attributes)
         oracle.assert_gradient(lambda x: reference.cross_entropy(x, target, weight, **attributes), logits, dloss, dx)
         torch = oracle.torch_or_skip()
         tx = torch.tensor(logits, requires_grad=True)
-        expected = torch.nn.functional.cross_entropy(
-            tx, torch.tensor(target, dtype=torch.long), None if weight is None else torch.tensor(weight), **attributes
-        )
+        function = torch.nn.functional.cross_entropy if smoothing else torch.nn.functional.nll_loss
+        weights = None if weight is None else torch.tensor(weight)
+        expected = function(tx, torch.tensor(target, dtype=torch.long), weights, **common, **smoothing)
         assert_close(loss, expected)
         expected.backward(torch.tensor(dloss))
         assert_close(dx, tx.grad)

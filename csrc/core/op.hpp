@@ -140,6 +140,7 @@ struct Softmax {
   int32_t has_weight;
   int64_t ignore_index;
   float label_smoothing;
+  int32_t log_probabilities;  // the losses: x holds log p already (the negative log-likelihood loss)
 };
 
 // dropout: x, rng -> y = mask * x / (1 - p); rng is int32 (1, 2): seed and step; the mask of element i (in plain NCHW order,

@@ -99,6 +99,8 @@ void make_cross_entropy(const OpInfo& info, const Attributes& attributes, const 
   s.reduction = static_cast<int32_t>(attributes.integer("reduction", 1));
   s.ignore_index = attributes.integer("ignore_index", -100);
   s.label_smoothing = attributes.real("label_smoothing", 0);
+  s.log_probabilities = attributes.integer("log_probabilities", 0) != 0;
+  require(!s.log_probabilities || s.label_smoothing == 0, info.name, "labels of log-probabilities cannot be smoothed");
   s.has_weight = weight.present;
   require(s.reduction >= 0 && s.reduction <= 2, info.name, "reduction must be 0, 1 or 2");
   require(element_count(target) == s.outer * s.inner, info.name, "target must be (outer, inner)");

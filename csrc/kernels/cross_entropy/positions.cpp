@@ -97,8 +97,8 @@ void run(const Prepared& prepared, int phase, int64_t first, int64_t last, const
   for (int64_t unit = first; unit < last; ++unit) {
     Partial sum{0, 0};
     for_groups(op, unit, unit + 1, [&](const Group& group) CNNKERN_LAMBDA {
-      Column column;
-      analyse(job, group, column);
+      Column column = {};  // log p = x
+      if (!op.log_probabilities) analyse(job, group, column);
       for (int lane = 0; lane < group.count; ++lane) {
         const Partial one = position_loss(job, group, column, lane);
         if (op.reduction == 0) loss[group.position + lane] = static_cast<float>(one.loss);

@@ -70,13 +70,14 @@ CNNKERN_INLINE void row(const Job& job, const Group& group) {
     for_vectors(size, [&](int64_t i, int count) CNNKERN_LAMBDA { store_some(dx + i, zero(), count); });
     return;
   }
+  const bool given = job.op.log_probabilities;  // log p does not depend on the other classes: p takes no part
   const Vec top = set1(row_max(x, size));
   const float sum = row_sum(size, [&](int64_t i, int count) CNNKERN_LAMBDA {
-    const Vec e = exp(sub(load_some(x + i, count), top));
+    const Vec e = given ? zero() : exp(sub(load_some(x + i, count), top));
     store_some(dx + i, e, count);
     return e;
   });
-  const Vec scale = set1(p.sum / sum), factor = set1(p.factor), every = set1(job.every);
+  const Vec scale = set1(given ? 0.0f : p.sum / sum), factor = set1(p.factor), every = set1(job.every);
   for_vectors(size, [&](int64_t i, int count) CNNKERN_LAMBDA {
     Vec v = mul(load_some(dx + i, count), scale);
     if (job.every != 0) v = sub(v, job.weight ? mul(every, load_some(job.weight + i, count)) : every);
@@ -97,13 +98,14 @@ CNNKERN_INLINE void columns(const Job& job, const Group& group) {
     counts[lane] = p.counts ? 1.0f : 0.0f;
     targets[lane] = job.target[group.position + lane];
   }
+  const bool given = job.op.log_probabilities;
   const Vec top = column_max(x, stride, size, group.count);
   const Vec sum = column_sum(size, [&](int64_t c) CNNKERN_LAMBDA {
-    const Vec e = exp(sub(load_some(x + c * stride, group.count), top));
+    const Vec e = given ? zero() : exp(sub(load_some(x + c * stride, group.count), top));
     store_some(dx + c * stride, e, group.count);
     return e;
   });
-  const Vec scale = div(load(sums), sum), factor = load(factors), own = load(owns);
+  const Vec scale = given ? zero() : div(load(sums), sum), factor = load(factors), own = load(owns);
   const Mask counting = less(zero(), load(counts));
   const VecI target = load_i(targets);
   for (int64_t c = 0; c < size; ++c) {
