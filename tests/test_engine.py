@@ -241,7 +241,7 @@ def test_executable_training_step_equals_the_interpreter(isa):
     assert relative(norm[0], moved[0]) < 1e-6 and relative(norm[1], moved[1]) < 1e-6
     for other in results[1:]:
         assert all(np.array_equal(a, b) for a, b in zip(other, results[0], strict=True))
-    weight *= 0.5  # live constants: the next run sees it
+    head *= 0.5  # live constants: the next run sees it
     changed, _ = graph.restore(executable(x, labels))
     assert relative(changed, loss) > 1e-3
     assert relative(changed, run_numpy(graph, (x, labels))[0]) < 1e-6

@@ -15,7 +15,7 @@ namespace cnnkern {
 namespace {
 
 constexpr int64_t kHugePage = 2 << 20;
-constexpr double kWorthAThread = 10000;  // waking the pool costs about 5 microseconds when it sleeps
+constexpr double kWorthAThread = 20000;  // waking a sleeping pool costs 5 to 50 microseconds
 std::atomic<double> g_worth_a_thread{kWorthAThread};
 
 // Zeros around the interior of the channel blocks [first, last) of all images.
