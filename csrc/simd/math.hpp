@@ -6,7 +6,7 @@
 
 namespace CNNKERN_NAMESPACE {
 
-// Natural logarithm, within 2 ulp. x = 2^k m with m in [sqrt(1/2), sqrt(2)), then a polynomial in f = m - 1, and k ln 2
+// Natural logarithm, within 1 ulp. x = 2^k m with m in [sqrt(1/2), sqrt(2)), then a polynomial in f = m - 1, and k ln 2
 // in two parts. -infinity at 0 (and at denormals, which are flushed), NaN below.
 CNNKERN_INLINE Vec log(Vec x) {
   constexpr int32_t kRootHalf = 0x3f3504f3, kOne = 0x3f800000;
@@ -34,13 +34,13 @@ CNNKERN_INLINE Vec log(Vec x) {
   return select(is_nan(x), x, y);
 }
 
-// 1 / (1 + e^-x), within 3 ulp.
+// 1 / (1 + e^-x), within 4 ulp.
 CNNKERN_INLINE Vec sigmoid(Vec x) {
   const Vec one = set1(1.0f);
   return div(one, add(one, exp(sub(zero(), x))));
 }
 
-// Within 3 ulp. An odd polynomial near 0, where 1 - 2 / (e^2x + 1) would cancel.
+// Within 2 ulp. An odd polynomial near 0, where 1 - 2 / (e^2x + 1) would cancel.
 CNNKERN_INLINE Vec tanh(Vec x) {
   const Vec square = mul(x, x);
   Vec p = set1(-5.704975379e-3f);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // For each position with target t and label smoothing k, over the C classes of (outer, C, inner):
-//   loss = -(1 - k) weight[t] log p[t] - k / C sum over c of weight[c] log p[c],   log p[c] = x[c] - max x - log(sum e^(x - max x))
+//   loss = -(1 - k) weight[t] log p[t] - k / C sum over c of weight[c] log p[c],
+//   log p[c] = x[c] - max x - log(sum e^(x - max x))
 // and 0 where t is ignore_index. Sum and mean (over weight[t]) go through partial sums of fixed groups of positions, in
 // double. One exp per logit, one log per position; a target outside the classes reads nothing and gives NaN.
 #include "simd/softmax.hpp"

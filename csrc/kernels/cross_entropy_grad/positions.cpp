@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // With p = softmax(x) and q[c] the factor of -log p[c] in the loss of a position (see cross_entropy),
 //   dx[c] = (p[c] sum q - q[c]) dloss,    0 where the target is ignore_index,
-// over (outer, C, inner); the mean divides dloss by the sum of weight[t], which two phases find first, in fixed chunks and in
-// double. One exp per logit. A target outside the classes reads nothing and gives NaN.
+// over (outer, C, inner); the mean divides dloss by the sum of weight[t], which two phases find first, in fixed chunks and
+// in double. One exp per logit. A target outside the classes reads nothing and gives NaN.
 #include "simd/softmax.hpp"
 
 namespace CNNKERN_NAMESPACE {
