@@ -39,11 +39,14 @@ _CONVOLUTIONS: tuple[tuple[Any, ...], ...] = (
     ((1, 21, 11, 10), (21, 1, 5, 5), (2, 2), ((2, 2), (2, 2)), (1, 1), 21),
     ((1, 6, 9, 9), (12, 1, 3, 3), (1, 1), ((0, 0), (0, 0)), (1, 1), 6),
     ((1, 64, 7, 7), (64, 64, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    ((1, 96, 29, 28), (80, 96, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),  # more than one block of everything
+    ((2, 530, 14, 15), (70, 530, 1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
+    ((1, 64, 57, 56), (64, 1, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 64),
 )
 _EPILOGUES: tuple[Attrs, ...] = (
     {"activation": "relu"},
     {"activation": "leaky_relu", "slope": 0.25},
-    {"activation": "clamp", "low": -1.0, "high": 6.0},
+    {"activation": "clamp", "low": -4.0, "high": 16.0},
 )
 
 
@@ -60,7 +63,9 @@ def _convolution(values: Values) -> Iterator[Case]:
 
 
 def _matrix_product(values: Values) -> Iterator[Case]:
-    for i, (m, n, k) in enumerate(((1, 10, 1568), (5, 17, 33), (37, 64, 100), (16, 31, 1), (64, 100, 256))):
+    for i, (m, n, k) in enumerate(
+        ((1, 10, 1568), (5, 17, 33), (37, 64, 100), (16, 31, 1), (64, 100, 256), (130, 300, 700))
+    ):
         bias = values(n)
         for a in (False, True):
             for b in (False, True):
@@ -76,6 +81,7 @@ _POOLS: tuple[tuple[Any, ...], ...] = (
     ((1, 35, 15, 14), (3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1), (8, 7)),
     ((2, 5, 6, 7), (3, 2), (2, 3), ((0, 0), (1, 1)), (1, 1), (3, 3)),  # windows that hang over the edge
     ((1, 19, 9, 8), (3, 2), (2, 1), ((1, 1), (1, 1)), (2, 3), (4, 7)),
+    ((2, 64, 57, 56), (3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1), (29, 28)),
 )
 
 
@@ -105,7 +111,7 @@ def _pooling(values: Values) -> Iterator[Case]:
 
 
 def _normalization(values: Values) -> Iterator[Case]:
-    for i, shape in enumerate(((16, 10), (4, 16, 6, 7), (2, 35, 5, 5), (3, 7, 40))):
+    for i, shape in enumerate(((16, 10), (4, 16, 6, 7), (2, 35, 5, 5), (3, 7, 40), (8, 40, 28, 27))):
         x, dy, c = values(*shape), values(*shape), shape[1]
         weight, bias, mean = values(c), values(c), values(c)
         var, rstd = 0.5 + abs(values(c)), 1 / (1 + abs(values(c)))
@@ -132,7 +138,7 @@ _UNARY: dict[str, Attrs] = {
     "scale": {"alpha": -2.0, "beta": 3.0},
 }
 _TAKES_RESULT = ("sigmoid", "tanh", "exp", "sqrt")  # their gradients
-_LENGTHS = ((1,), (37,), (3, 5, 7), (2, 19, 9, 10))  # around and beyond whole vectors
+_LENGTHS = ((1,), (37,), (3, 5, 7), (2, 19, 9, 10), (4, 33, 40, 41))  # around and beyond whole vectors
 _BROADCASTS = (((2, 19, 9, 10), (2, 19, 9, 10)), ((2, 19, 5, 6), (1, 19, 1, 1)), ((7, 1), (1, 33)), ((33,), (1,)))
 
 
