@@ -7,9 +7,7 @@ namespace CNNKERN_NAMESPACE {
 namespace {
 
 // `total` things in `count` pieces whose sizes differ by at most one: where piece `index` starts, and its size.
-struct Span {
-  int64_t start, size;
-};
+struct Span { int64_t start, size; };
 CNNKERN_INLINE Span span_of(int64_t total, int64_t count, int64_t index) {
   const int64_t size = total / count, wider = total % count;
   return {index * size + least(index, wider), size + (index < wider)};

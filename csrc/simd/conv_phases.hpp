@@ -14,8 +14,8 @@ namespace {
 
 constexpr int64_t kMaxSweeps = 16;  // stride 4 in two dimensions; larger strides are rare
 
-// Stands at the start of the table; behind it an int32 per tap of every sweep (its index in the weights), one per tap of the
-// weights (its PhaseTap), then the offsets.
+// Stands at the start of the table; behind it an int32 per tap of every sweep (its index in the weights), a PhaseTap per
+// tap of the weights, then the offsets.
 struct Phases {
   int64_t count;
   int64_t units;  // unit u is the u-th slice of every sweep, so that threads share light and heavy phases alike
@@ -25,9 +25,7 @@ struct Phases {
 };
 
 // Phase number `phase` along the three axes.
-struct PhaseStart {
-  int64_t axis[3];
-};
+struct PhaseStart { int64_t axis[3]; };
 CNNKERN_INLINE PhaseStart phase_start(const Conv& c, int64_t phase) {
   const int64_t h = phase / c.stride[2];
   return {{h / c.stride[1], h % c.stride[1], phase % c.stride[2]}};
@@ -104,9 +102,7 @@ CNNKERN_INLINE void make_phases(const Conv& c, int64_t group_dy, int64_t group_d
 }
 
 // The sweep that a tap of the kernel belongs to, or -1, and its number there.
-struct PhaseTap {
-  int32_t sweep, index;
-};
+struct PhaseTap { int32_t sweep, index; };
 
 CNNKERN_INLINE const int32_t* phase_taps(const Phases& p, int64_t sweep) {
   return reinterpret_cast<const int32_t*>(&p + 1) + p.first_tap[sweep];

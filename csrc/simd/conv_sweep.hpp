@@ -15,18 +15,17 @@ namespace CNNKERN_NAMESPACE {
 namespace {
 
 // How a map is walked, in elements. `start` is the offset of output pixel (0, 0, 0, 0) from the map's origin.
-struct SweepMap {
-  int64_t start, group, block, n, d, h, w;
-};
+struct SweepMap { int64_t start, group, block, n, d, h, w; };
 
 struct Sweep {
   int64_t n, d, h, w;  // output pixels
   SweepMap x, y, residual;
   int64_t groups, lanes, reduction;  // conv groups; output and input channels of each
   int64_t taps;
-  int64_t row_tiles, tiles;       // pixel tiles of a row, of everything
-  int64_t blocks, panels, steps;  // per conv group
-  int64_t chunk, parts;           // panels walked together; parts of the output channels that are units of their own
+  int64_t row_tiles, tiles;  // pixel tiles of a row, of everything
+  int64_t blocks, panels;    // per conv group
+  int64_t steps, step;       // steps of the reduction, input channels of each: kStepChannels or 1
+  int64_t chunk, parts;      // panels walked together; parts of the output channels that are units of their own
   int64_t units;
   int64_t packed, packed_size;  // floats before this sweep's weights, and of them
   int64_t offsets;              // entries before this sweep's offsets
@@ -48,17 +47,15 @@ constexpr int64_t kChunkBytes = 512 << 10;
 constexpr int64_t kFewTiles = 32;
 
 CNNKERN_INLINE int64_t quarters_of(int64_t channels) { return (channels + kStepChannels - 1) / kStepChannels; }
-CNNKERN_INLINE int64_t panel_floats(const Sweep& s, int64_t blocks) {
-  return s.steps * kStepChannels * blocks * kBlock;
-}
+CNNKERN_INLINE int64_t panel_floats(const Sweep& s, int64_t blocks) { return s.steps * s.step * blocks * kBlock; }
 
-// Blocks of the panel that holds `block`, and where the packed weights of a block (unit = group * blocks + block) start.
+// Blocks of the panel that holds `block`; where the packed weights of a block start (unit = group * blocks + block).
 CNNKERN_INLINE int64_t panel_width(const Sweep& s, int64_t block) {
   return least(kTileBlocks, s.blocks - block / kTileBlocks * kTileBlocks);
 }
-CNNKERN_INLINE int64_t packed_block(const Sweep& s, int64_t unit, int64_t width) {
+CNNKERN_INLINE int64_t packed_block(const Sweep& s, int64_t unit) {
   const int64_t inside = unit % s.blocks % kTileBlocks;
-  return s.packed + panel_floats(s, unit - inside) + (width > 1 ? inside * kBlock : 0);
+  return s.packed + panel_floats(s, unit - inside) + inside * kBlock;
 }
 
 // Channels of the block of reduced channels that starts at c, with those that fill up its last step.
@@ -74,12 +71,13 @@ CNNKERN_INLINE void clear_channels(float* packed, int64_t taps, int64_t channels
 }
 
 // Fills what follows from the grid, the channels and the taps.
-CNNKERN_INLINE void complete_sweep(Sweep& s) {
+CNNKERN_INLINE void complete_sweep(Sweep& s, int64_t step = kStepChannels) {
+  s.step = step;
+  s.steps = s.taps * ((s.reduction + step - 1) / step);
   s.row_tiles = tiles_of(s.w);
   s.tiles = s.n * s.d * s.h * s.row_tiles;
   s.blocks = blocks_of(s.lanes);
   s.panels = (s.blocks + kTileBlocks - 1) / kTileBlocks;
-  s.steps = s.taps * quarters_of(s.reduction);
   const int64_t fit = kChunkBytes / most(1, panel_floats(s, kTileBlocks) * static_cast<int64_t>(sizeof(float)));
   s.chunk = least(most(fit, 1), s.panels);
   s.parts = least(s.panels, (kFewTiles + s.tiles - 1) / s.tiles);
@@ -98,8 +96,8 @@ CNNKERN_INLINE void fill_offsets(const Sweep& s, TapOffset&& tap_offset, int32_t
   }
 }
 
-// Columns of up to 16 rows that lie `stride` apart become blocks: column j goes to place(j), or nowhere if that is null.
-// Lanes from `rows` on become zero.
+// Columns of up to 16 rows that lie `stride` apart become blocks: column j goes to place(j), or nowhere if that is
+// null. Lanes from `rows` on become zero.
 template <class Place>
 CNNKERN_INLINE void transpose_rows(const float* from, int64_t stride, int64_t rows, int64_t columns, Place&& place) {
   for (int64_t j = 0; j < columns; j += kLanes) {
@@ -112,7 +110,8 @@ CNNKERN_INLINE void transpose_rows(const float* from, int64_t stride, int64_t ro
       if (lane + kLanes <= rows && count == kLanes) {
         unroll<kLanes>([&](auto i) CNNKERN_LAMBDA { r[i] = load(corner + i * stride); });
       } else {
-        unroll<kLanes>([&](auto i) CNNKERN_LAMBDA { r[i] = lane + i < rows ? load_n(corner + i * stride, count) : zero(); });
+        unroll<kLanes>([&](auto i)
+                           CNNKERN_LAMBDA { r[i] = lane + i < rows ? load_n(corner + i * stride, count) : zero(); });
       }
       transpose(r);
       unroll<kLanes>([&](auto k) CNNKERN_LAMBDA {
@@ -122,13 +121,13 @@ CNNKERN_INLINE void transpose_rows(const float* from, int64_t stride, int64_t ro
   }
 }
 
-// Packs one block of output channels (unit = group * blocks + block) for sweeps with all taps, from weights in which the
-// taps of one reduced channel, and the reduced channels of one lane, are contiguous.
+// Packs one block of output channels (unit = group * blocks + block) from weights in which the taps of a reduced channel
+// and the reduced channels of a lane are contiguous.
 CNNKERN_INLINE void pack_lanes(const Sweep& s, int64_t unit, const float* weight, float* packed) {
-  const int64_t block = unit % s.blocks, width = panel_width(s, block), row = width * kBlock;
+  const int64_t block = unit % s.blocks, row = panel_width(s, block) * kBlock;
   const int64_t lanes = least(kBlock, s.lanes - block * kBlock), stride = s.reduction * s.taps;
   weight += (unit / s.blocks * s.lanes + block * kBlock) * stride;
-  packed += packed_block(s, unit, width);
+  packed += packed_block(s, unit);
   for (int64_t c = 0; c < s.reduction; c += kBlock) {
     const int64_t channels = least(kBlock, s.reduction - c), padded = padded_channels(s, c);
     const auto place = [&](int64_t j) { return packed + (j % s.taps * padded + j / s.taps) * row; };
@@ -139,6 +138,7 @@ CNNKERN_INLINE void pack_lanes(const Sweep& s, int64_t unit, const float* weight
 }
 
 // The panels [first, last) of one conv group on one pixel tile.
+template <int kStep>
 CNNKERN_INLINE void run_panels(const Sweep& s, TileArgs& a, const SweepPointers& p, int64_t group, int64_t first,
                                int64_t last, int64_t pixels) {
   float* const y = a.y;
@@ -150,7 +150,7 @@ CNNKERN_INLINE void run_panels(const Sweep& s, TileArgs& a, const SweepPointers&
     a.bias = p.bias ? p.bias + group * s.lanes + block * kBlock : nullptr;
     a.y = y + block * s.y.block;
     a.residual = residual ? residual + block * s.residual.block : nullptr;
-    tile_function(pixels, blocks)(a);
+    tile_function<kStep>(pixels, blocks)(a);
   }
   a.y = y;
   a.residual = residual;
@@ -206,8 +206,9 @@ CNNKERN_INLINE void run_sweep(const Sweep& s, const int32_t* offsets, const Epil
     const int64_t part_end = (part + 1) * s.panels / s.parts;
     for (int64_t panel = part * s.panels / s.parts; panel < part_end; panel += s.chunk) {
       const int64_t chunk_end = least(panel + s.chunk, part_end);
-      for_tiles(s, a, p, group, begin, end,
-                [&](int64_t pixels) CNNKERN_LAMBDA { run_panels(s, a, p, group, panel, chunk_end, pixels); });
+      for_tiles(s, a, p, group, begin, end, [&](int64_t pixels) CNNKERN_LAMBDA {
+        run_panels<kStepChannels>(s, a, p, group, panel, chunk_end, pixels);
+      });
     }
     first += end - begin;
   }
@@ -231,7 +232,7 @@ CNNKERN_INLINE double sweep_ns(const Sweep& s, const Machine& machine) {
       const int64_t count = tile == 0 ? (s.row_tiles + 1) / 2 : s.row_tiles / 2;
       const int64_t work = most(most(pixels * vectors, 8), pixels + vectors);
       // 60 slots for what surrounds the loop: pointers, bias, epilogue, stores.
-      slots += static_cast<double>(panels * count) * static_cast<double>(work * s.steps * kStepChannels + 60);
+      slots += static_cast<double>(panels * count) * static_cast<double>(work * s.steps * s.step + 60);
     }
   }
   slots *= static_cast<double>(s.groups * s.n * s.d * s.h);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The register tile of the direct convolutions on the blocked layout: kPixels output pixels times kBlocks blocks of 16
 // output channels stay in registers while ONE flat loop walks the reduction,
-//     acc[p][o] += x[p * x_step + offset[s] + i] * w[s][i][o]      for every step s and i = 0 .. 3.
-// A step is four input channels under one kernel tap; the table of offsets says where it lies, so one tile serves every
+//     acc[p][o] += x[p * x_step + offset[s] + i] * w[s][i][o]      for every step s and i = 0 .. kStep - 1.
+// A step is four input channels under one kernel tap, or a single element of a plain map (kStep = 1: the first
+// convolution of a network); the table of offsets says where it lies, so one tile serves every
 // kernel size, dilation and stride, and the gradient by the input as well. Nested loops over taps made GCC spill the
 // accumulators; the flat one keeps them, and a run-time pixel step costs nothing (AVX-512 14 x 2: 275 GFLOP/s of 275
 // with the step fixed or not) because every third pixel gets a pointer of its own and the others are reached by scaled
@@ -18,7 +19,7 @@ struct TileArgs {
   int64_t x_step;  // elements from one pixel to the next
   const int32_t* offset;
   int64_t steps;      // 0 is allowed: the tile then holds the bias alone
-  const float* w;     // [steps][4][kBlocks][16]
+  const float* w;     // [steps][kStep][kBlocks][16]
   const float* bias;  // null: zero
   int64_t lanes;      // output channels that exist from the tile's first one on; those beyond become zero
   float* y;
@@ -72,7 +73,7 @@ CNNKERN_INLINE void tile_epilogue(const TileArgs& a, Accumulators& acc) {
   }
 }
 
-template <int kPixels, int kBlocks>
+template <int kStep, int kPixels, int kBlocks>
 void conv_tile(const TileArgs& a) {
   constexpr int kPointers = (kPixels + 2) / 3;
   Block acc[kBlocks][kPixels];
@@ -91,7 +92,7 @@ void conv_tile(const TileArgs& a) {
       pixel[i + 1] = pixel[i] + 3 * step;
       asm("" : "+r"(pixel[i + 1]));  // else GCC reaches every pixel from the first one and runs out of index registers
     });
-    unroll<4>([&](auto i) CNNKERN_LAMBDA {
+    unroll<kStep>([&](auto i) CNNKERN_LAMBDA {
       Block weight[kBlocks];
       unroll<kBlocks>([&](auto b) CNNKERN_LAMBDA { weight[b] = block_load(w + (i * kBlocks + b) * kBlock); });
       unroll<kPixels>([&](auto p) CNNKERN_LAMBDA {
@@ -101,21 +102,21 @@ void conv_tile(const TileArgs& a) {
         });
       });
     });
-    w += 4 * kBlocks * kBlock;
+    w += kStep * kBlocks * kBlock;
   }
   tile_epilogue<kPixels, kBlocks>(a, acc);
 }
 
-template <class Sequence>
-struct TileTable;
-template <int... kIndex>
-struct TileTable<std::integer_sequence<int, kIndex...>> {
-  static constexpr TileFunction kFull[] = {conv_tile<kIndex + 1, kTileBlocks>...};
-  static constexpr TileFunction kSingle[] = {conv_tile<kIndex + 1, 1>...};
+template <int kStep, class Sequence> struct TileTable;
+template <int kStep, int... kIndex>
+struct TileTable<kStep, std::integer_sequence<int, kIndex...>> {
+  static constexpr TileFunction kFull[] = {conv_tile<kStep, kIndex + 1, kTileBlocks>...};
+  static constexpr TileFunction kSingle[] = {conv_tile<kStep, kIndex + 1, 1>...};
 };
-using Tiles = TileTable<std::make_integer_sequence<int, kTilePixels>>;
 
+template <int kStep>
 CNNKERN_INLINE TileFunction tile_function(int64_t pixels, int64_t blocks) {
+  using Tiles = TileTable<kStep, std::make_integer_sequence<int, kTilePixels>>;
   return blocks == kTileBlocks ? Tiles::kFull[pixels - 1] : Tiles::kSingle[pixels - 1];
 }
 

@@ -14,9 +14,7 @@ namespace {
 
 // Where a row of output pixels starts, in elements: under the first tap in x, and in dy. Channel block 0 of the group
 // 0.
-struct Row {
-  int64_t x, dy;
-};
+struct Row { int64_t x, dy; };
 
 constexpr int kWeightBlocks = kRegisters == 32 ? 3 : 1;
 constexpr int kWeightChannels = kRegisters == 32 ? 8 : 12 / kVecs;

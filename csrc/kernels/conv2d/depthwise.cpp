@@ -52,8 +52,7 @@ void prepare(const Op& op, const Variant&, Work* work, void* table) {
 void pack(const Prepared& prepared, int64_t first, int64_t last, const float* weight, void* packed) {
   const Sweep& s = *static_cast<const Sweep*>(prepared.table);
   for (int64_t block = first; block < last; ++block)
-    pack_depthwise(
-        s, block, [](int64_t tap) { return tap; }, s.taps, weight, static_cast<float*>(packed));
+    pack_depthwise(s, block, [](int64_t tap) { return tap; }, s.taps, weight, static_cast<float*>(packed));
 }
 
 void run(const Prepared& prepared, int, int64_t first, int64_t last, const Context& context) {

@@ -11,8 +11,7 @@ namespace CNNKERN_NAMESPACE {
 namespace {
 
 void make(const Conv& c, Phases& phases) {
-  make_phases(
-      c, kBlock, kBlock, [&](Sweep& s) { complete_depthwise(s, c.x.c); }, phases);
+  make_phases(c, kBlock, kBlock, [&](Sweep& s) { complete_depthwise(s, c.x.c); }, phases);
 }
 
 int candidates(const Op& op, const Machine& machine, Variant* out) {

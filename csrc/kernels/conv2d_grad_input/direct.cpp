@@ -54,11 +54,11 @@ void prepare(const Op& op, const Variant&, Work* work, void* table) {
 // channel, with the taps of each lane in turn.
 void pack_unit(const Phases& p, int64_t unit, const float* weight, float* packed) {
   const Sweep& first = p.sweep[0];
-  const int64_t width = panel_width(first, unit % first.blocks), row = width * kBlock;
+  const int64_t row = panel_width(first, unit % first.blocks) * kBlock;
   const int64_t lanes = least(kBlock, first.lanes - unit % first.blocks * kBlock), stride = first.lanes * p.all_taps;
   const PhaseTap* const places = phase_places(p);
   float* start[kMaxSweeps];
-  for (int64_t i = 0; i < p.count; ++i) start[i] = packed + packed_block(p.sweep[i], unit, width);
+  for (int64_t i = 0; i < p.count; ++i) start[i] = packed + packed_block(p.sweep[i], unit);
   weight += unit / first.blocks * first.reduction * stride + unit % first.blocks * kBlock * p.all_taps;
   for (int64_t c = 0; c < first.reduction; ++c) {
     const int64_t block = c / kBlock * kBlock, padded = padded_channels(first, block);

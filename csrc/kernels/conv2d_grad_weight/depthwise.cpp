@@ -15,9 +15,7 @@ constexpr int kTapTile = kRegisters == 32 ? 14 : 12 / kVecs;
 constexpr int64_t kWantedUnits = 16;   // to keep eight threads busy evenly
 constexpr int64_t kPartPixels = 1024;  // a part of fewer would spend its time on adding parts
 
-struct Plan {
-  int64_t taps, tap_tiles, blocks, rows, parts;
-};
+struct Plan { int64_t taps, tap_tiles, blocks, rows, parts; };
 
 Plan make_plan(const Conv& c) {
   Plan p{};

@@ -3,10 +3,10 @@
 // maps, into plain weights. Any kernel, stride and dilation; groups of whole channel blocks; x has the border of the
 // forward direction.
 //
-// Phase 0: units are (part of the rows, group, set of output tiles, set of channel blocks). A unit walks its rows in chunks:
-// the output tile's piece of dy stays in L1 while all input channels and taps pass by; its partial dw stays in L2.
-// Phase 1: the parts are added in order and written out as OIHW; a single part is written at the end of its unit instead.
-// Where the cuts are follows from the shapes alone, so the bits do not depend on the threads.
+// Phase 0: units are (part of the rows, group, set of output tiles, set of channel blocks). A unit walks its rows in
+// chunks: the output tile's piece of dy stays near while all input channels and taps pass by; its partial dw stays in
+// L2. Phase 1: the parts are added in order and written out as OIHW; a single part is written at the end of its unit
+// instead. Where the cuts are follows from the shapes alone, so the bits do not depend on the threads.
 //
 // Registers: simd/weight_tile.hpp. Zen 5, ResNet-50's layers at 56x56 and 28x28, batch 8, one and two threads: 86 to
 // 94% of the FMA peak with AVX-512, 84 to 90% with AVX2; 3x3x512 at 7x7: 77%.
@@ -65,8 +65,9 @@ Plan make_plan(const Conv& c) {
   p.chunk = most(1, kChunkPixels / c.y.w);
   p.sets = p.groups * p.block_sets * p.tile_sets;
   p.set_floats = p.set_tiles * kWeightBlocks * p.set_blocks * pair_floats(p);
-  const int64_t most_parts = most(
-      1, least(p.rows * c.y.w / kPartPixels, kSharedBytes / (p.sets * p.set_floats * static_cast<int64_t>(sizeof(float)))));
+  const int64_t most_parts =
+      most(1, least(p.rows * c.y.w / kPartPixels,
+                    kSharedBytes / (p.sets * p.set_floats * static_cast<int64_t>(sizeof(float)))));
   p.parts = (kWantedUnits + p.sets - 1) / p.sets;
   p.parts += p.parts * p.sets % 2;  // an even number of units divides better
   p.parts = least(least(p.parts, most_parts), p.rows);
@@ -119,16 +120,17 @@ void prepare(const Op& op, const Variant&, Work* work, void* table) {
 
 // What a unit of phase 0 covers, and where in its buffer the partial dw of an output tile and a channel block stands:
 // [tap][16 channels][blocks of the tile][16].
-struct UnitRange {
-  int64_t part, group, block, block_end, tile, tile_end;
-};
+struct UnitRange { int64_t part, group, block, block_end, tile, tile_end; };
 
 UnitRange unit_range(const Plan& p, int64_t unit) {
   const int64_t block = unit % p.block_sets * p.set_blocks, tile = unit / p.block_sets % p.tile_sets * p.set_tiles;
   const int64_t outer = unit / (p.block_sets * p.tile_sets);
-  return {outer / p.groups, outer % p.groups,
-          block,            least(p.blocks, block + p.set_blocks),
-          tile,             least(p.tiles, tile + p.set_tiles)};
+  return {outer / p.groups,
+          outer % p.groups,
+          block,
+          least(p.blocks, block + p.set_blocks),
+          tile,
+          least(p.tiles, tile + p.set_tiles)};
 }
 
 int64_t piece_offset(const Plan& p, const UnitRange& u, const Span& tile, int64_t block) {
@@ -185,8 +187,8 @@ void run_unit(const Conv& c, const Plan& p, const Row* rows, int64_t unit, const
   }
 }
 
-// Writes the sum of one output tile and channel block as OIHW: squares of kLanes outputs x kLanes elements of a filter are
-// transposed in registers.
+// Writes the sum of one output tile and channel block as OIHW: squares of kLanes outputs x kLanes elements of a filter
+// are transposed in registers.
 void write_piece(const Plan& p, int64_t group, const Span& tile, int64_t block, const float* piece, float* dw) {
   const int64_t row = tile.size * kBlock, filter = p.channels * p.taps;
   const int64_t elements = least(kBlock, p.channels - block * kBlock) * p.taps;
