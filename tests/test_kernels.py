@@ -38,7 +38,7 @@ def _mismatch(got: Array, want: Array) -> str:
 def _compare(case: Case, values: Sequence[Array | None], got: list[Array], want: list[Array], whole: bool) -> str:
     """What is wrong with the results, or ''."""
     found = []
-    if whole:
+    if whole or case.op.endswith("max_pool2d"):  # a maximum is one of the inputs
         found = [_mismatch(g, w) for g, w in zip(got, want, strict=True)]
     elif case.op == "dropout":
         return _compare_dropout(got[0], want[0])
@@ -130,7 +130,7 @@ def test_cases(op: str, divided: Any, full: bool, seed: int, tally: Tally, failu
             break
     failures.report(len(every))
     # A twentieth of the cases may be unable to prove anything, not more.
-    assert tally.mistrusted[op] <= max(2, len(every) // 20)
+    assert tally.mistrusted[op] <= max(3, len(every) // 20)
 
 
 _SPECIAL = (np.nan, np.inf, -np.inf)
