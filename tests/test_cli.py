@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -23,7 +24,13 @@ def test_models_lists_every_model_with_a_sentence(capsys: pytest.CaptureFixture[
 
 def test_info(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["info"]) == 0
-    assert f"cnnkern {cnnkern.__version__}" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert cnnkern.__version__ in shown and "instruction set" in shown and "threads" in shown
+
+
+def test_the_package_runs_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "cnnkern", "models"], capture_output=True, text=True, check=True)
+    assert "resnet50" in done.stdout
 
 
 def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -46,7 +53,7 @@ def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: p
     picture = tmp_path / "demo.png"
     assert cli.main(["demo", "--fold", "2", "--plot", str(picture)]) == 0
     shown = capsys.readouterr().out
-    for part in ("1437 to learn from", "360 held out", "conv2 (Conv2d)", "precision", "true:", "top-3 accuracy"):
+    for part in ("1438 to learn from", "359 held out", "conv2 (Conv2d)", "precision", "true:", "top-3 accuracy"):
         assert part in shown
     for operation in ("conv2d", "conv2d_grad_weight", "max_pool2d_grad", "batch_norm_training", "network, compiled"):
         assert f"\n{operation} " in shown

@@ -56,7 +56,3 @@ def _models() -> int:
         summary = (models.get(name).__doc__ or "").partition("\n")[0]
         print(f"{name:<12} {summary}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
