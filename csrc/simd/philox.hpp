@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Philox-4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011): a counter of four words and a key of
-// two become four random words, so that any element's number can be made anywhere, in any order. kLanes counters at once.
+// Philox-4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011): a counter of four words and a
+// key of two become four random words, so that any element's number can be made anywhere, in any order. kLanes counters
+// at once.
 #pragma once
 #include "simd/simd.hpp"
 
@@ -51,8 +52,8 @@ struct PhiloxKey { uint32_t seed, node, step; };
 
 constexpr int kPhiloxWords = 4 * kLanes;  // made at once
 
-// Words first .. first + kPhiloxWords - 1 of the sequence, in order; first is a multiple of kPhiloxWords. Word i is word
-// i % 4 of counter (i / 4 low, i / 4 high, step, 0) under the key (seed, node).
+// Words first .. first + kPhiloxWords - 1 of the sequence, in order; first is a multiple of kPhiloxWords. Word i is
+// word i % 4 of counter (i / 4 low, i / 4 high, step, 0) under the key (seed, node).
 CNNKERN_INLINE void philox(const PhiloxKey& key, int64_t first, VecI (&w)[4]) {
   // The lane that interleave() takes to place k holds counter k.
   constexpr int kSquares = kLanes / 4;

@@ -11,8 +11,8 @@
 
 #include "core/kernel.hpp"
 
-// Every kernel file opens this namespace and stays in it: a name shared by objects of different flags would let the linker
-// keep the AVX-512 copy for everybody.
+// Every kernel file opens this namespace and stays in it: a name shared by objects of different flags would let the
+// linker keep the AVX-512 copy for everybody.
 #define CNNKERN_NAMESPACE cnnkern::CNNKERN_ISA
 #define CNNKERN_LAMBDA __attribute__((always_inline))
 
@@ -20,7 +20,8 @@ namespace CNNKERN_NAMESPACE {
 
 constexpr int kVecs = kBlock / kLanes;  // vectors of one block
 
-// body(0), body(1), ... with the index as a type: arrays indexed by it become registers early enough for GCC not to spill.
+// body(0), body(1), ... with the index as a type: arrays indexed by it become registers early enough for GCC not to
+// spill.
 template <class Body, int... kIndex>
 CNNKERN_INLINE void unroll_sequence(Body&& body, std::integer_sequence<int, kIndex...>) {
   (body(std::integral_constant<int, kIndex>{}), ...);
@@ -82,8 +83,8 @@ CNNKERN_INLINE void block_store_i(int32_t* p, BlockI a) {
 }
 CNNKERN_INLINE BlockMask equal(BlockI a, BlockI b) { CNNKERN_EACH(BlockMask, equal(a.v[i], b.v[i])) }
 
-// e^x. Reduction by multiples of ln 2 (Cody and Waite, 1980), then a minimax polynomial of degree 6: within 1.5 ulp. 0 below -87.3
-// (denormals are flushed anyway), infinity above 88.7; NaN stays NaN.
+// e^x. Reduction by multiples of ln 2 (Cody and Waite, 1980), then a minimax polynomial of degree 6: within 1.5 ulp. 0
+// below -87.3 (denormals are flushed anyway), infinity above 88.7; NaN stays NaN.
 CNNKERN_INLINE Vec exp(Vec x) {
   const Vec low = set1(-87.33654f), high = set1(88.72283f);
   Vec t = min(high, max(low, x));

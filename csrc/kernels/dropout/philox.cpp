@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// y = x / (1 - p) where the element's random number is at least p, else 0 x. The number is a function of (seed, step, node)
-// and of the element's place in plain order, so the backward pass is the same call on dy and every thread makes its own.
-// Plain tensors are one row of numbers. Blocked ones take the factors of up to 256 pixels of 16 channels, each channel in
-// plain order, and transpose them. Limited by the ten rounds of Philox: about one multiplication per element and round.
+// y = x / (1 - p) where the element's random number is at least p, else 0 x. The number is a function of (seed, step,
+// node) and of the element's place in plain order, so the backward pass is the same call on dy and every thread makes
+// its own. Plain tensors are one row of numbers. Blocked ones take the factors of up to 256 pixels of 16 channels, each
+// channel in plain order, and transpose them. Limited by the ten rounds of Philox: about one multiplication per element
+// and round.
 #include "simd/philox.hpp"
 
 #include "simd/axes.hpp"
