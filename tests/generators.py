@@ -196,7 +196,7 @@ def _batch_norm(draw: Draw, op: str) -> Case:
 
 _UNARY_ATTRS: dict[str, Callable[[Draw], dict[str, Any]]] = {
     "leaky_relu": lambda draw: {"slope": draw.among(0.25, 0.125, 0.0)},
-    "clamp": lambda draw: {"low": draw.among(-3.0, -2.0), "high": draw.among(1.0, 2.0)},
+    "clamp": lambda draw: {"low": draw.among(-3.0, -2.0), "high": draw.among(2.0, 3.0)},
     "scale": lambda draw: {"alpha": draw.among(2.0, -0.5, 1.0), "beta": draw.among(0.0, 3.0)},
 }
 
@@ -255,7 +255,7 @@ def _cross_entropy(draw: Draw, op: str) -> Case:
     while True:
         logits = (
             draw.batch(),
-            draw.among(2, 10, 100, draw.size()),
+            draw.among(2, 10, 100, draw.size(), draw.size()),
             *(draw.small() for _ in range(draw.between(0, 2))),
         )
         if np.prod(logits) <= _MOST_ELEMENTS:
@@ -263,7 +263,8 @@ def _cross_entropy(draw: Draw, op: str) -> Case:
     target = (logits[0], *logits[2:])
     weight = (logits[1],) if draw.chance(0.4) else None
     reduction = draw.among("mean", "sum", "none")
-    attrs = {"reduction": reduction, "label_smoothing": draw.among(0.0, 0.0, 0.1), "ignore_index": draw.among(-100, 0)}
+    attrs = {"reduction": reduction, "ignore_index": draw.among(-100, 0)}
+    attrs |= draw.among({"label_smoothing": 0.1}, {"log_probabilities": True}, {}, {})
     if op == "cross_entropy":
         return make(op, (logits, target, weight), **attrs)
     return make(op, (target if reduction == "none" else (), logits, target, weight), **attrs)
