@@ -51,7 +51,14 @@ class Frozen:
             for use in uses:
                 self._add(use.call, use.blocked)
         for tensor, symbol in late:
-            self._step("copy", {}, [self._get(symbol, False), tensor], {1: self._root[symbol].shape}, (symbol, symbol), (False, False))
+            self._step(
+                "copy",
+                {},
+                [self._get(symbol, False), tensor],
+                {1: self._root[symbol].shape},
+                (symbol, symbol),
+                (False, False),
+            )
         sizes = {tensor: self.plan.bytes(tensor) for tensor in self._life}
         offsets, self.arena_bytes = plan_memory([Lifetime(t, sizes[t], *life) for t, life in self._life.items()])
         for tensor, offset in offsets.items():
@@ -63,7 +70,7 @@ class Frozen:
         root: dict[Symbol, Symbol] = {s: s for s in (*self.inputs, *self.graph.constants)}
         for node, uses in zip(self.graph.nodes, self._layout.uses, strict=True):
             for symbol in node.outputs:
-                root[symbol] = symbol if uses else root[node.inputs[0]]  # type: ignore[index]
+                root[symbol] = symbol if uses else root[node.inputs[0]]
         return root
 
     def _claim_outputs(self) -> list[tuple[int, Symbol]]:
@@ -73,7 +80,9 @@ class Frozen:
             symbol
             for uses in self._layout.uses
             for use in uses
-            for (symbol, _), blocked, written in zip(use.call.args, use.blocked, _core.op_arguments(use.call.op)[1], strict=True)
+            for (symbol, _), blocked, written in zip(
+                use.call.args, use.blocked, _core.op_arguments(use.call.op)[1], strict=True
+            )
             if written and not blocked and symbol is not None
         }
         for index, symbol in enumerate(self.graph.outputs):
@@ -128,7 +137,9 @@ class Frozen:
                 views[i] = shape
         self._step(call.op, call.attrs, tensors, views, [symbol for symbol, _ in call.args], blocked)
 
-    def _step(self, op: str, attrs: Any, tensors: list[int], views: Any, symbols: Any, blocked: tuple[bool, ...]) -> None:
+    def _step(
+        self, op: str, attrs: Any, tensors: list[int], views: Any, symbols: Any, blocked: tuple[bool, ...]
+    ) -> None:
         step = len(self.steps)
         report = self.plan.step(op, attrs, tensors, views)
         for tensor in tensors:

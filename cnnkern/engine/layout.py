@@ -49,13 +49,17 @@ class Layout:
     def _pieces(self, calls: list[KernelCall]) -> list[Use]:
         """Several copies into one result (a concatenation): blocked if the pieces are and fall on whole blocks."""
         result = calls[0].args[-1][0]
-        aligned = all(call.attrs["offset"][1] % 16 == 0 and _is_map(*call.args[0]) for call in calls) and _is_map(*calls[0].args[-1])
+        aligned = all(call.attrs["offset"][1] % 16 == 0 and _is_map(*call.args[0]) for call in calls) and _is_map(
+            *calls[0].args[-1]
+        )
         whole = all(call.args[0][0].shape[1] % 16 == 0 for call in calls[:-1])
         blocked = aligned and whole and any(self._produced_blocked(call.args[0][0]) for call in calls)
         self._blocked[result] = blocked
         if blocked:
             self.border.setdefault(result, NO_BORDER)
-        return [Use(call, (self._produced_blocked(call.args[0][0]) and _is_map(*call.args[0]), blocked)) for call in calls]
+        return [
+            Use(call, (self._produced_blocked(call.args[0][0]) and _is_map(*call.args[0]), blocked)) for call in calls
+        ]
 
     def _choose(self, call: KernelCall) -> Use:
         maps, written = _core.op_arguments(call.op)

@@ -23,7 +23,9 @@ class Folder:
         # The arrays are kept beside the result: an id is only good while its object lives.
         self._done: dict[tuple[int, ...], tuple[tuple[Array | None, ...], Array, Array]] = {}
 
-    def fold(self, weight: Array, bias: Array | None, norm: tuple[Array | None, ...], eps: float) -> tuple[Array, Array]:
+    def fold(
+        self, weight: Array, bias: Array | None, norm: tuple[Array | None, ...], eps: float
+    ) -> tuple[Array, Array]:
         """Weight and bias of a convolution that does what convolution and batch norm (mean, var, gamma, beta) did."""
         key = tuple(id(array) for array in (weight, bias, *norm))
         if key not in self._done:
@@ -141,5 +143,3 @@ def optimize_training(graph: Graph) -> Graph:
     relu_gradient_from_output(program)
     fuse_activations(program)
     return program.graph()
-
-
