@@ -29,7 +29,7 @@ class TensorInfo(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """Bytes. `packed`: weights in the kernels' layouts, shared by all plans; `arena`: values and buffers of one call."""
+    """Bytes. `packed`: weights in the kernels' layouts, shared by all plans; `arena`: what one call works in."""
 
     weights: int
     packed: int
@@ -121,7 +121,7 @@ class Engine:
 
     @property
     def steps(self) -> list[StepInfo]:
-        """What the plan for the compiled shapes does, in order: operation, algorithm, shapes, layout, predicted time."""
+        """What the plan for the compiled shapes does, step by step."""
         return list(self._plan(self._shapes).steps)
 
     def memory(self) -> Memory:

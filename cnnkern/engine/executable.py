@@ -14,8 +14,8 @@ class Executable:
     """A graph ready to run. Its constants are used where they are: it follows their present content, and nodes that
     update them (running statistics, optimizer steps) write into the very arrays.
 
-    executable(*arrays) takes the graph's inputs (then its implicit ones), float32 and int32, and returns the flat list of
-    outputs; `graph.restore` gives them their structure. Raises ValueError for a wrong number, shape or dtype of arrays.
+    executable(*arrays) takes the graph's inputs (then its implicit ones), float32 and int32, and returns the flat list
+    of outputs; `graph.restore` gives them their structure. Raises ValueError for a wrong number, shape or dtype of arrays.
     """
 
     def __init__(self, graph: Graph) -> None:

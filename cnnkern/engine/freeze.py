@@ -74,7 +74,7 @@ class Frozen:
         return root
 
     def _claim_outputs(self) -> list[tuple[int, Symbol]]:
-        """Tensors for the results. One that a step can write itself is that step's; the others are copied at the end."""
+        """Tensors for the results. What a step can write itself is that step's; the others are copied at the end."""
         late = []
         written_plain = {
             symbol
@@ -149,7 +149,7 @@ class Frozen:
         self.steps.append(StepInfo(op, report["algorithm"], shapes, tuple(blocked), report["predicted_ns"]))
 
     def run(self, arrays: list[Array], threads: int = 0, profile: bool = False) -> tuple[list[Array], list[float]]:
-        """Compute. `arrays` are C-contiguous and of the planned shapes. Returns outputs and, if asked, nanoseconds per step."""
+        """Compute on C-contiguous arrays of the planned shapes. Returns outputs and, if asked, nanoseconds per step."""
         outputs = [np.empty(symbol.shape, symbol.dtype) for symbol in self.graph.outputs]
         if self.empty:
             return outputs, []

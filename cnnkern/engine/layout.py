@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Which layout each map has, and how wide a border of zeros: blocked where the kernels want it, plain at the edges.
 
-Nodes are visited in program order. For each kernel call the layouts that some kernel serves are compared: predicted time
-of the best kernel plus the reorders that its inputs would need. Reorders thus stand only where two worlds meet.
+Nodes are visited in program order. For each kernel call the layouts that some kernel serves are compared: the predicted
+time of the best kernel plus the reorders that its inputs would need. So reorders stand only where two worlds meet.
 """
 
 from __future__ import annotations
