@@ -15,7 +15,7 @@ class Executable:
     update them (running statistics, optimizer steps) write into the very arrays.
 
     executable(*arrays) takes the graph's inputs (then its implicit ones), float32 and int32, and returns the flat list
-    of outputs; `graph.restore` gives them their structure. Raises ValueError for a wrong number, shape or dtype of arrays.
+    of outputs; `graph.restore` gives them their structure. Raises ValueError for a wrong number, shape or dtype.
     """
 
     def __init__(self, graph: Graph) -> None:
