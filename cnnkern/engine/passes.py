@@ -104,8 +104,8 @@ def fuse_activations(program: Program) -> None:
         program.replace((source, node), make_node(source.op, source.inputs, attrs, outputs), source)
 
 
-def drop_copies(program: Program) -> None:
-    """reshape to the same shape, scale by one, dropout in evaluation: the symbol itself."""
+def drop_idle_reshapes(program: Program) -> None:
+    """A reshape to the same shape is the symbol itself."""
     same: dict[Symbol, Symbol] = {}
     for node in list(program.nodes):
         inputs = tuple(same.get(s, s) if s is not None else None for s in node.inputs)
@@ -129,7 +129,7 @@ def _epilogue(node: Node) -> Attrs:
 def optimize_inference(graph: Graph, folder: Folder) -> Graph:
     """Everything: nobody looks at the values in between."""
     program = Program(graph)
-    drop_copies(program)
+    drop_idle_reshapes(program)
     fold_batch_norm(program, folder)
     fuse_residuals(program)
     fuse_activations(program)
@@ -139,7 +139,7 @@ def optimize_inference(graph: Graph, folder: Folder) -> Graph:
 def optimize_training(graph: Graph) -> Graph:
     """What a backward pass allows: values that gradients read stay."""
     program = Program(graph)
-    drop_copies(program)
+    drop_idle_reshapes(program)
     relu_gradient_from_output(program)
     fuse_activations(program)
     return program.graph()
