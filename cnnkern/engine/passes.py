@@ -21,13 +21,13 @@ class Folder:
 
     def __init__(self) -> None:
         # The arrays are kept beside the result: an id is only good while its object lives.
-        self._done: dict[tuple[int, ...], tuple[tuple[Array | None, ...], Array, Array]] = {}
+        self._done: dict[tuple[float, ...], tuple[tuple[Array | None, ...], Array, Array]] = {}
 
     def fold(
         self, weight: Array, bias: Array | None, norm: tuple[Array | None, ...], eps: float
     ) -> tuple[Array, Array]:
         """Weight and bias of a convolution that does what convolution and batch norm (mean, var, gamma, beta) did."""
-        key = tuple(id(array) for array in (weight, bias, *norm))
+        key = (eps, *(id(array) for array in (weight, bias, *norm)))
         if key not in self._done:
             mean, var, gamma, beta = (None if array is None else array.astype(np.float64) for array in norm)
             assert mean is not None and var is not None
