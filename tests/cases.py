@@ -254,6 +254,37 @@ _OTHERS = """
   square_grad:3x17,3x17
 """
 
+# Layers of real networks: more than one block of every cache. Too slow for the tests that need only edges.
+_CONV_LARGE = f"""
+  1x64x56x56,64x64x3x3,64:{P1}
+  1x256x28x28,512x256x1x1,512
+  1x512x7x7,256x512x3x3:{P1}
+  2x3x112x112,64x3x7x7,64:{P3}:stride=(2,2)
+  2x96x57x57,96x1x3x3,96:{P1}:groups=96:stride=(2,2)
+  1x128x29x29,128x4x3x3:{P1}:groups=32
+"""
+_POOL_LARGE = f"""
+  1x64x112x112:kernel=(3,3):stride=(2,2):{P1}:output_size=(56,56)
+"""
+_OTHERS_LARGE = """
+  matmul:200x1500,1500x300,300
+  matmul:1x4096,1000x4096,1000:transpose_b=True
+  matmul:1000x64,1000x700:transpose_a=True
+  batch_norm:4x64x56x56,64,64,64,64:activation=relu
+  batch_norm_training:8x64x28x28,64,64,64,64
+  batch_norm_grad:8x64x28x28,8x64x28x28,64,64,64
+  sum_to:16x64x28x28:shape=(1,64,1,1)
+  relu:4x64x56x56
+  sigmoid:4x64x56x56
+  add:4x64x56x56,4x64x56x56
+  concat:2x64x28x28,2x96x28x28,2x24x28x28:axis=1
+  softmax:600x1000:axis=1
+  cross_entropy:600x1000,600,-
+  dropout:8x4096,1x2:p=0.5:node=1
+  sgd_step:300000,300000,300000,8:momentum=0.9
+  adam_step:300000,300000,300000,300000,8
+"""
+
 CONV_DIRECTIONS = ("conv2d", "conv2d_grad_input", "conv2d_grad_weight")
 
 
@@ -261,25 +292,18 @@ def _lines(text: str) -> Iterator[str]:
     return (line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("#"))
 
 
-def _conv_rows() -> Iterator[Case]:
-    for line in _lines(_CONV):
+def _conv_rows(text: str) -> Iterator[Case]:
+    for line in _lines(text):
         case = parse(f"conv2d:{line}")
         yield from (conv_direction(case, op) for op in CONV_DIRECTIONS)
-    yield from (parse(f"conv2d:{line}") for line in _lines(_CONV_EPILOGUE))
 
 
-def _pool_rows() -> Iterator[Case]:
-    for names, rows in (
-        (("max_pool2d", "avg_pool2d"), _POOL),
-        (("max_pool2d",), _MAX_POOL),
-        (("avg_pool2d",), _AVG_POOL),
-        (("adaptive_max_pool2d", "adaptive_avg_pool2d"), _ADAPTIVE_POOL),
-    ):
-        for line in _lines(rows):
-            for op in names:
-                forward = parse(f"{op}:{line}")
-                yield forward
-                yield pool_backward(forward)
+def _pool_rows(text: str, *ops: str) -> Iterator[Case]:
+    for line in _lines(text):
+        for op in ops:
+            forward = parse(f"{op}:{line}")
+            yield forward
+            yield pool_backward(forward)
 
 
 def pool_backward(forward: Case) -> Case:
@@ -294,7 +318,20 @@ def pool_backward(forward: Case) -> Case:
     return Case(f"{forward.op}_grad", shapes, {"input_shape": x, **attrs})
 
 
-ROWS: list[Case] = [*_conv_rows(), *_pool_rows(), *(parse(line) for line in _lines(_OTHERS))]
+ROWS: list[Case] = [
+    *_conv_rows(_CONV),
+    *(parse(f"conv2d:{line}") for line in _lines(_CONV_EPILOGUE)),
+    *_pool_rows(_POOL, "max_pool2d", "avg_pool2d"),
+    *_pool_rows(_MAX_POOL, "max_pool2d"),
+    *_pool_rows(_AVG_POOL, "avg_pool2d"),
+    *_pool_rows(_ADAPTIVE_POOL, "adaptive_max_pool2d", "adaptive_avg_pool2d"),
+    *map(parse, _lines(_OTHERS)),
+]
+LARGE: list[Case] = [
+    *_conv_rows(_CONV_LARGE),
+    *_pool_rows(_POOL_LARGE, "max_pool2d", "avg_pool2d"),
+    *map(parse, _lines(_OTHERS_LARGE)),
+]
 OPS: tuple[str, ...] = tuple(GENERATORS)
 
 
@@ -304,8 +341,9 @@ def rows(op: str) -> list[Case]:
 
 
 def cases(op: str, seed: int, full: bool) -> list[Case]:
-    """All cases of an operation: the rows, and of the generated ones all or a seeded twentieth."""
-    return rows(op) + list(generated(op, seed, 1 if full else 20))
+    """All cases of an operation: the rows, large ones too, and of the generated ones all or a seeded twentieth."""
+    large = [case for case in LARGE if case.op == op]
+    return [*rows(op), *large, *generated(op, seed, 1 if full else 20)]
 
 
 def resnet50(batch: int, size: int) -> list[Case]:

@@ -94,7 +94,8 @@ def test_training_gives_the_same_bits_for_any_number_of_threads(isa: str, divide
         optimizer = train.SGD(lr=0.1, momentum=0.9)
         history = train.fit(model, (x, y), epochs=1, batch_size=8, optimizer=optimizer, seed=1)
         state = model.state_dict()
-        results.append((repr(history.history["loss"]), b"".join(np.asarray(state[key]).tobytes() for key in sorted(state))))
+        bits = b"".join(np.asarray(state[key]).tobytes() for key in sorted(state))
+        results.append((repr(history.history["loss"]), bits))
     assert len(results[0][1]) > 4000 and all(result == results[0] for result in results)
 
 
