@@ -134,8 +134,12 @@ class Failures:
     def __init__(self) -> None:
         self._lines: list[str] = []
 
-    def add(self, reproduction: str, message: str) -> None:
-        self._lines.append(f"{message}\n    pytest tests/test_kernels.py --case '{reproduction}'")
+    def add(self, case: str, message: str) -> None:
+        self._lines.append(f"{message}\n    pytest tests/test_kernels.py --case '{case}'")
+
+    def add_without_case(self, message: str) -> None:
+        """A failure that the test itself has to repeat."""
+        self._lines.append(message)
 
     @property
     def many(self) -> bool:
