@@ -52,7 +52,7 @@ def test_folds_depend_on_the_seed_alone() -> None:
 def test_folds_refuse_what_cannot_be_divided() -> None:
     with pytest.raises(ValueError, match=r"integer labels \(N,\), found float64"):
         data.stratified_folds([0.0, 1.0], 2)
-    with pytest.raises(ValueError, match="between 2 and the 3 examples, got 4"):
+    with pytest.raises(ValueError, match="between 2 and the 3 examples, found 4"):
         data.stratified_folds([0, 1, 2], 4)
 
 
@@ -211,10 +211,10 @@ def test_several_inputs_stay_together() -> None:
         (((np.zeros((2, 1), np.float32), np.zeros(3, int)),), ValueError, "equally many examples, found 2, 3"),
         (((np.zeros((2, 1), np.float32), np.zeros(2)),), TypeError, "y: expected integers or float32, found float64"),
         (((np.float32(0), None),), ValueError, "found a scalar"),
-        (((1, 2, 3),), ValueError, r"a pair \(x, y\), got a tuple of 3"),
+        (((1, 2, 3),), ValueError, r"a pair \(x, y\), found a tuple of 3"),
         ((iter([]),), TypeError, "list_iterator"),
-        ((Squares(), 0), ValueError, "batch_size: expected at least 1, got 0"),
-        ((Squares(), 1.5), TypeError, "batch_size: expected an int, got float"),
+        ((Squares(), 0), ValueError, "batch_size: expected at least 1, found 0"),
+        ((Squares(), 1.5), TypeError, "batch_size: expected an int, found float"),
     ],
 )
 def test_loader_refuses(arguments: tuple[Any, ...], error: type[Exception], message: str) -> None:

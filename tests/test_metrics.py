@@ -91,7 +91,7 @@ def test_nothing_gives_nan() -> None:
         (lambda: m.accuracy([0.5], [1]), r"targets: expected class indices \(N,\), found float64"),
         (lambda: m.accuracy([0, 1], [1]), r"predictions: expected 2 class indices .* found int64 \(1,\)"),
         (lambda: m.accuracy([0, -1], [1, 1]), "must not be negative, found -1"),
-        (lambda: m.top_k_accuracy([0], [[1.0, 2.0]], 0), "k: expected at least 1, got 0"),
+        (lambda: m.top_k_accuracy([0], [[1.0, 2.0]], 0), "k must be positive, found 0"),
         (lambda: m.top_k_accuracy([2], [[1.0, 2.0]]), "class 2 but scores for 2 classes"),
         (lambda: m.confusion_matrix([3], [0], 3), "class 3 does not fit num_classes=3"),
         (lambda: m.precision([0], [0], "weighted"), 'expected "macro", "micro" or None'),  # type: ignore[arg-type]

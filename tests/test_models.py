@@ -153,7 +153,7 @@ def test_lenet_variants_keep_the_parameters(activation: Any, pooling: Any) -> No
     [
         (lambda: models.lenet5(activation="swish"), "activation: expected one of relu"),  # type: ignore[arg-type]
         (lambda: models.lenet5(pooling="sum"), 'pooling: expected "average" or "max"'),  # type: ignore[arg-type]
-        (lambda: models.course_cnn(image_size=3), "image_size must be at least 4, got 3"),
+        (lambda: models.course_cnn(image_size=3), "image_size must be at least 4, found 3"),
         (lambda: models.mlp(activation="swish"), "activation: expected one of relu"),
         (lambda: models.perceptron(0), "in_features must be positive"),
     ],

@@ -85,13 +85,13 @@ def test_steps_are_those_of_pytorch(name: str, options: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: train.SGD(-1), "SGD: lr must not be negative, got -1"),
-        (lambda: train.SGD(float("nan")), "SGD: lr must not be negative, got nan"),
+        (lambda: train.SGD(-1), "SGD: lr must be finite, at least 0, found -1"),
+        (lambda: train.SGD(float("nan")), "SGD: lr must be finite, at least 0, found nan"),
         (lambda: train.SGD(0.1, nesterov=True), "nesterov needs a momentum"),
         (lambda: train.Adam(betas=(0.9, 1.0)), r"betas must lie in \[0, 1\)"),
-        (lambda: train.AdamW(eps=-1), "AdamW: eps must not be negative"),
-        (lambda: fitted(small(), optimizer="rmsprop"), "one of sgd, adam, adamw, got 'rmsprop'"),
-        (lambda: fitted(small(), loss="energy"), "one of .*cross_entropy.*, got 'energy'"),
+        (lambda: train.AdamW(eps=-1), "AdamW: eps must be finite, at least 0"),
+        (lambda: fitted(small(), optimizer="rmsprop"), "one of sgd, adam, adamw, found 'rmsprop'"),
+        (lambda: fitted(small(), loss="energy"), "one of .*cross_entropy.*, found 'energy'"),
     ],
 )
 def test_settings_are_checked(call: Any, message: str) -> None:
@@ -109,13 +109,15 @@ def test_an_optimizer_belongs_to_one_model() -> None:
 # --- Same bits ----------------------------------------------------------------------------------------------------
 
 
-def test_the_bits_do_not_depend_on_the_threads(divided: Any) -> None:
+@pytest.mark.parametrize("name", ["course_cnn", "mlp"])
+def test_the_bits_do_not_depend_on_the_threads(name: str, divided: Any) -> None:
+    options = {"course_cnn": {"image_size": 8}, "mlp": {"in_features": 64, "hidden": (64, 32), "dropout": 0.3}}[name]
     (x, y), held_out = data.digits().fold(0)
     results = []
     for threads in (1, 2, 3):
         with cnnkern.threads(threads):
             assert cnnkern.get_num_threads() == threads
-            model = models.course_cnn(image_size=8, seed=0)
+            model = models.get(name)(**options, seed=0)
             history = fitted(model, train_data=(x[:200], y[:200]), validation_data=held_out, batch_size=48)
             results.append((model, history, train.predict(model, held_out[0], batch_size=100)))
     for model, history, scores in results[1:]:
@@ -360,10 +362,10 @@ def test_several_inputs_and_outputs() -> None:
         ((X.astype(np.float64), Y), TypeError, r"x: expected float32 or uint8 .* found float64; use .astype"),
         ((X, Y[:-1]), ValueError, "equally many examples, found 50, 49"),
         ((X, None), ValueError, "train_data: targets are missing"),
-        (3, TypeError, "train_data: expected .* got int"),
+        (3, TypeError, "train_data: expected .* found int"),
         ([], ValueError, "no batches in epoch 1"),
         (iter([(X, Y)]), ValueError, "no batches in epoch 2 .an iterator ends once"),
-        (iter([X]), TypeError, r"expected batches \(x, y\), got ndarray"),
+        (iter([X]), TypeError, r"expected batches \(x, y\), found ndarray"),
         ((X[:, :5], Y), ValueError, "linear"),
     ],
 )
@@ -412,7 +414,7 @@ def test_events_come_in_order() -> None:
     assert recorder.events == [
         "on_train_begin", "on_epoch_begin", *batch, *batch, *test, "on_epoch_end", "on_train_end"
     ]  # fmt: skip
-    with pytest.raises(TypeError, match="expected Callback objects, got str"):
+    with pytest.raises(TypeError, match="expected Callback objects, found str"):
         fitted(small(), callbacks=["early"])
 
 

@@ -62,7 +62,7 @@ def mnist(
         ValueError: a file is damaged, or images and labels do not belong together.
     """
     if split not in ("train", "test"):
-        raise ValueError(f'mnist: split must be "train" or "test", got {split!r}')
+        raise ValueError(f'mnist: split must be "train" or "test", found {split!r}')
     stem = "train" if split == "train" else "t10k"
     images = read_idx(_find(Path(folder), f"{stem}-images", "idx3-ubyte"))
     labels = read_idx(_find(Path(folder), f"{stem}-labels", "idx1-ubyte"))
@@ -102,7 +102,7 @@ def stratified_folds(
     if classes.ndim != 1 or classes.dtype.kind not in "iu":
         raise ValueError(f"stratified_folds: expected integer labels (N,), found {classes.dtype} {classes.shape}")
     if not 2 <= k <= max(len(classes), 1):
-        raise ValueError(f"stratified_folds: k must lie between 2 and the {len(classes)} examples, got {k}")
+        raise ValueError(f"stratified_folds: k must lie between 2 and the {len(classes)} examples, found {k}")
     rng = np.random.default_rng(seed)
     fold = np.empty(len(classes), np.int64)
     dealt = 0

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ def as_inputs(value: Any, name: str = "x") -> tuple[Array, ...]:
         TypeError: another dtype; the message says how to convert.
     """
     arrays = value if isinstance(value, tuple) else (value,)
+    if not arrays:
+        raise ValueError(f"{name}: expected an array or a tuple of arrays, found an empty tuple")
     return tuple(_input(array, name) for array in arrays)
 
 
@@ -53,6 +55,11 @@ def as_targets(value: Any, name: str = "y") -> Array:
     return np.ascontiguousarray(array).reshape(array.shape)
 
 
+def is_data_set(data: Any) -> bool:
+    """Whether data holds single examples by number; a mapping, which has names, does not."""
+    return hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, Mapping)
+
+
 def take(array: Array, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
     """`array[indices]` as float32, bytes as byte / 255."""
     out = np.empty((len(indices), *array.shape[1:]), np.float32)
@@ -80,16 +87,16 @@ class Loader:
         self, data: Any, batch_size: int = 32, *, shuffle: bool = False, seed: int = 0, drop_last: bool = False
     ) -> None:
         if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
-            raise TypeError(f"batch_size: expected an int, got {type(batch_size).__name__}")
+            raise TypeError(f"batch_size: expected an int, found {type(batch_size).__name__}")
         if batch_size < 1:
-            raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
+            raise ValueError(f"batch_size: expected at least 1, found {batch_size}")
         self.batch_size, self.shuffle, self.seed, self.drop_last = int(batch_size), shuffle, seed, drop_last
         self.next_epoch = 0
         self._inputs: tuple[Array, ...] | None = None
         self._targets: Array | None = None
         if isinstance(data, tuple):
             if len(data) != 2:
-                raise ValueError(f"data: expected a pair (x, y), got a tuple of {len(data)}")
+                raise ValueError(f"data: expected a pair (x, y), found a tuple of {len(data)}")
             self._inputs = as_inputs(data[0])
             self._targets = None if data[1] is None else as_targets(data[1])
             counts = [len(array) for array in self._inputs]
@@ -98,11 +105,11 @@ class Loader:
             if len(set(counts)) != 1:
                 raise ValueError(f"data: x and y must hold equally many examples, found {', '.join(map(str, counts))}")
             self.examples = counts[0]
-        elif hasattr(data, "__len__") and hasattr(data, "__getitem__"):
+        elif is_data_set(data):
             self.examples = len(data)
         else:
             raise TypeError(
-                f"data: expected (x, y) or a data set with __len__ and __getitem__, got {type(data).__name__}"
+                f"data: expected (x, y) or a data set with __len__ and __getitem__, found {type(data).__name__}"
             )
         self._data = data
 

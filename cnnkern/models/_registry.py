@@ -68,6 +68,6 @@ def _read(weights: str | os.PathLike[str] | Mapping[str, Any]) -> Mapping[str, A
         return weights
     path = os.fspath(weights)
     if not path.endswith(".npz"):
-        raise ValueError(f"weights: expected an .npz file, got {path!r}")
+        raise ValueError(f"weights: expected an .npz file, found {path!r}")
     with np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}

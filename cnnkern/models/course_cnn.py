@@ -25,7 +25,7 @@ def course_cnn(
         ValueError: image_size below 4: nothing would be left after two poolings.
     """
     if image_size < 4:
-        raise ValueError(f"course_cnn: image_size must be at least 4, got {image_size}")
+        raise ValueError(f"course_cnn: image_size must be at least 4, found {image_size}")
     side = image_size // 2 // 2
 
     def factory() -> Sequential:

@@ -52,7 +52,7 @@ def lenet5(
     today; `activation="relu", pooling="max"` is the modern variant.
     """
     if pooling not in ("average", "max"):
-        raise ValueError(f'pooling: expected "average" or "max", got {pooling!r}')
+        raise ValueError(f'pooling: expected "average" or "max", found {pooling!r}')
     pool: type[Module] = AvgPool2d if pooling == "average" else MaxPool2d
     nonlinearity = activation_layer(activation)
     return build(lambda: LeNet5(num_classes, in_channels, nonlinearity, pool), weights, seed)

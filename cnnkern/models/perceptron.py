@@ -19,7 +19,7 @@ ACTIVATIONS: dict[str, type[Module]] = {"relu": ReLU, "leaky_relu": LeakyReLU, "
 def activation_layer(name: str) -> type[Module]:
     """The layer class of an activation named "relu", "leaky_relu", "sigmoid" or "tanh"."""
     if name not in ACTIVATIONS:
-        raise ValueError(f"activation: expected one of {', '.join(ACTIVATIONS)}, got {name!r}")
+        raise ValueError(f"activation: expected one of {', '.join(ACTIVATIONS)}, found {name!r}")
     return ACTIVATIONS[name]
 
 
@@ -31,7 +31,7 @@ class Perceptron(Module):
 
     def __init__(self, in_features: int, threshold: float = 0.0) -> None:
         if in_features < 1:
-            raise ValueError(f"Perceptron: in_features must be positive, got {in_features}")
+            raise ValueError(f"Perceptron: in_features must be positive, found {in_features}")
         self.register_parameter("weight", init.zeros((1, in_features)))
         self.register_parameter("threshold", init.constant((1,), threshold))
 

@@ -118,9 +118,9 @@ class ResNet(Module):
         zero_init_residual: bool = False,
     ) -> None:
         if len(layers) != 4:
-            raise ValueError(f"ResNet: layers must hold four numbers, got {tuple(layers)}")
+            raise ValueError(f"ResNet: layers must hold four numbers, found {tuple(layers)}")
         if stride_placement not in ("3x3", "1x1"):
-            raise ValueError(f'ResNet: stride_placement must be "3x3" or "1x1", got {stride_placement!r}')
+            raise ValueError(f'ResNet: stride_placement must be "3x3" or "1x1", found {stride_placement!r}')
         self.conv1 = Conv2d(in_channels, 64, 7, 2, 3, bias=False)
         self.conv1.weight = init.he(self.conv1.weight.shape, mode="fan_out")
         self.bn1 = BatchNorm2d(64)

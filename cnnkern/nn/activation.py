@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from cnnkern import functional
+from cnnkern.functional import _check as check
 from cnnkern.nn.module import Module
 
 
@@ -13,7 +14,7 @@ class ReLU(Module):
     """max(x, 0); NaN stays NaN, the derivative at 0 is 0. `inplace` only serves PyTorch code: inputs never change."""
 
     def __init__(self, inplace: bool = False) -> None:
-        self.inplace = inplace
+        self.inplace = check.boolean("ReLU", "inplace", inplace)
 
     def forward(self, input: Any) -> Any:
         """Any shape, kept."""
@@ -24,7 +25,8 @@ class LeakyReLU(Module):
     """x for x > 0, else negative_slope x."""
 
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
-        self.negative_slope, self.inplace = float(negative_slope), inplace
+        self.negative_slope = check.number("LeakyReLU", "negative_slope", negative_slope)
+        self.inplace = check.boolean("LeakyReLU", "inplace", inplace)
 
     def forward(self, input: Any) -> Any:
         """Any shape, kept."""
@@ -54,7 +56,7 @@ class Softmax(Module):
     """exp(x) / sum exp(x) along `dim`."""
 
     def __init__(self, dim: int = 1) -> None:
-        self.dim = dim
+        self.dim = check.integer("Softmax", "dim", dim)
 
     def forward(self, input: Any) -> Any:
         """Any shape that has axis `dim`, kept."""
@@ -68,7 +70,7 @@ class LogSoftmax(Module):
     """x - log sum exp(x) along `dim`."""
 
     def __init__(self, dim: int = 1) -> None:
-        self.dim = dim
+        self.dim = check.integer("LogSoftmax", "dim", dim)
 
     def forward(self, input: Any) -> Any:
         """Any shape that has axis `dim`, kept."""
@@ -82,9 +84,8 @@ class Dropout(Module):
     """In training zeroes each element with probability p and divides the rest by 1 - p (Srivastava et al., 2014)."""
 
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
-        if not 0.0 <= p <= 1.0:
-            raise ValueError(f"Dropout: p must lie in [0, 1], got {p}")
-        self.p, self.inplace = float(p), inplace
+        self.p = check.finite("Dropout", "p", p, 0.0, 1.0)
+        self.inplace = check.boolean("Dropout", "inplace", inplace)
 
     def forward(self, input: Any) -> Any:
         """Any shape, kept."""

@@ -84,6 +84,8 @@ class ModuleDict(Module):
     """A dictionary of modules; the model that holds it decides how they are called."""
 
     def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
+        if modules is not None and not isinstance(modules, Mapping):
+            raise TypeError(f"ModuleDict: modules must be a mapping, found {type(modules).__name__}")
         for name, module in (modules or {}).items():
             self.register_module(name, module)
 

@@ -6,21 +6,12 @@ from __future__ import annotations
 from typing import Any, Literal, get_args
 
 from cnnkern import functional
+from cnnkern.functional import _check as check
 from cnnkern.nn import init
 from cnnkern.nn.module import Module
 
 Pair = int | tuple[int, int]
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
-
-
-def pair(name: str, value: Pair, low: int) -> tuple[int, int]:
-    """An int or two of them as (h, w), each at least `low`."""
-    values = (value, value) if isinstance(value, int) else tuple(value)
-    if len(values) != 2 or not all(isinstance(v, int) and not isinstance(v, bool) for v in values):
-        raise TypeError(f"{name}: expected an int or two ints, got {value!r}")
-    if min(values) < low:
-        raise ValueError(f"{name}: expected values of at least {low}, got {value!r}")
-    return values
 
 
 class Conv2d(Module):
@@ -48,32 +39,31 @@ class Conv2d(Module):
         *,
         rng: init.Rng = None,
     ) -> None:
-        for name, value in (("in_channels", in_channels), ("out_channels", out_channels), ("groups", groups)):
-            if value < 1:
-                raise ValueError(f"Conv2d: {name} must be positive, got {value}")
+        in_channels = check.integer("Conv2d", "in_channels", in_channels, 1)
+        out_channels = check.integer("Conv2d", "out_channels", out_channels, 1)
+        groups = check.integer("Conv2d", "groups", groups, 1)
         if in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"Conv2d: groups={groups} must divide in_channels={in_channels} and out_channels={out_channels}"
             )
-        if isinstance(padding, str) and padding not in ("same", "valid"):
-            raise ValueError(f'Conv2d: padding must be numbers, "same" or "valid", got {padding!r}')
-        if padding_mode not in get_args(PaddingMode):
-            raise ValueError(
-                f"Conv2d: padding_mode must be one of {', '.join(get_args(PaddingMode))}, got {padding_mode!r}"
-            )
+        self.padding_mode = check.choice("Conv2d", "padding_mode", padding_mode, get_args(PaddingMode))
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
-        self.kernel_size = pair("Conv2d: kernel_size", kernel_size, 1)
-        self.stride = pair("Conv2d: stride", stride, 1)
-        self.padding = padding if isinstance(padding, str) else pair("Conv2d: padding", padding, 0)
-        self.dilation = pair("Conv2d: dilation", dilation, 1)
-        self.padding_mode = padding_mode
-        if padding == "same" and self.stride != (1, 1):
-            raise ValueError(f'Conv2d: padding="same" needs stride 1, got {self.stride}')
+        self.kernel_size = check.pair("Conv2d", "kernel_size", kernel_size, 1)
+        self.stride = check.pair("Conv2d", "stride", stride, 1)
+        self.dilation = check.pair("Conv2d", "dilation", dilation, 1)
+        self.padding: tuple[int, int] | str
+        if isinstance(padding, str):
+            self.padding = check.choice("Conv2d", "padding", padding, ("same", "valid"))
+        else:
+            self.padding = check.pair("Conv2d", "padding", padding, 0)
+        if self.padding == "same" and self.stride != (1, 1):
+            raise ValueError(f'Conv2d: padding="same" needs stride 1, found {self.stride}')
         shape = (out_channels, in_channels // groups, *self.kernel_size)
         fan_in = init.fans(shape)[0]
         source = init.generator(rng)
         self.register_parameter("weight", init.fan_in_uniform(shape, fan_in, source))
-        self.register_parameter("bias", init.fan_in_uniform((out_channels,), fan_in, source) if bias else None)
+        wanted = check.boolean("Conv2d", "bias", bias)
+        self.register_parameter("bias", init.fan_in_uniform((out_channels,), fan_in, source) if wanted else None)
 
     def forward(self, input: Any) -> Any:
         """(N, in_channels, H, W) -> (N, out_channels, H', W').

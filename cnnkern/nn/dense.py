@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from cnnkern import functional
+from cnnkern.functional import _check as check
 from cnnkern.nn import init
 from cnnkern.nn.module import Module
 
@@ -17,14 +18,12 @@ class Linear(Module):
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, *, rng: init.Rng = None) -> None:
-        if in_features < 1 or out_features < 1:
-            raise ValueError(
-                f"Linear: features must be positive, got in_features={in_features}, out_features={out_features}"
-            )
-        self.in_features, self.out_features = in_features, out_features
+        self.in_features = in_features = check.integer("Linear", "in_features", in_features, 1)
+        self.out_features = out_features = check.integer("Linear", "out_features", out_features, 1)
         source = init.generator(rng)
         self.register_parameter("weight", init.fan_in_uniform((out_features, in_features), in_features, source))
-        self.register_parameter("bias", init.fan_in_uniform((out_features,), in_features, source) if bias else None)
+        wanted = check.boolean("Linear", "bias", bias)
+        self.register_parameter("bias", init.fan_in_uniform((out_features,), in_features, source) if wanted else None)
 
     def forward(self, input: Any) -> Any:
         """(..., in_features) -> (..., out_features)."""
@@ -38,7 +37,8 @@ class Flatten(Module):
     """Joins the axes from `start_dim` to `end_dim` into one."""
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
-        self.start_dim, self.end_dim = start_dim, end_dim
+        self.start_dim = check.integer("Flatten", "start_dim", start_dim)
+        self.end_dim = check.integer("Flatten", "end_dim", end_dim)
 
     def forward(self, input: Any) -> Any:
         """(N, C, H, W) -> (N, C * H * W) with the defaults."""

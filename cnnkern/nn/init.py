@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cnnkern import _random
-from cnnkern.nn.module import Module
+from cnnkern.functional import _check as check
+from cnnkern.nn.module import Module, require_module
 
 Array = npt.NDArray[np.float32]
 Rng = Union["np.random.Generator", int, None]
@@ -59,51 +60,56 @@ def skipped() -> Iterator[None]:
 
 def _checked(seed: Any) -> int:
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
-        raise TypeError(f"seed: expected an int or a numpy.random.Generator, got {type(seed).__name__}")
+        raise TypeError(f"seed: expected an int or a numpy.random.Generator, found {type(seed).__name__}")
     if seed < 0:
-        raise ValueError(f"seed: expected a non-negative int, got {seed}")
+        raise ValueError(f"seed: expected a non-negative int, found {seed}")
     return int(seed)
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     """(fan_in, fan_out) of a weight of this shape, of at least two axes."""
     if len(shape) < 2:
-        raise ValueError(f"fans: expected a weight of at least two axes, got shape {tuple(shape)}")
+        raise ValueError(f"fans: expected a weight of at least two axes, found shape {tuple(shape)}")
     receptive = math.prod(shape[2:])
     return shape[1] * receptive, shape[0] * receptive
 
 
 def constant(shape: tuple[int, ...], value: float) -> Array:
     """`value` everywhere."""
-    return np.full(shape, value, np.float32)
+    return np.full(_shape("constant", shape), check.number("constant", "value", value), np.float32)
 
 
 def zeros(shape: tuple[int, ...], rng: Rng = None) -> Array:
     """Zero everywhere. As weights it leaves the units of a layer identical for ever: fit for biases only."""
-    return np.zeros(shape, np.float32)
+    return np.zeros(_shape("zeros", shape), np.float32)
 
 
 def ones(shape: tuple[int, ...], rng: Rng = None) -> Array:
     """One everywhere."""
-    return np.ones(shape, np.float32)
+    return np.ones(_shape("ones", shape), np.float32)
 
 
 def normal(shape: tuple[int, ...], std: float = 0.01, mean: float = 0.0, rng: Rng = None) -> Array:
     """Independent normal values."""
+    size = _shape("normal", shape)
+    scale, offset = check.finite("normal", "std", std, 0.0), check.finite("normal", "mean", mean)
     if _skip.get():
-        return zeros(shape)
-    return (generator(rng).standard_normal(shape, dtype=np.float32) * np.float32(std) + np.float32(mean)).astype(
-        np.float32
-    )
+        return zeros(size)
+    values = generator(rng).standard_normal(size, dtype=np.float32)
+    return np.asarray(values * np.float32(scale) + np.float32(offset))
 
 
 def uniform(shape: tuple[int, ...], low: float = -0.05, high: float = 0.05, rng: Rng = None) -> Array:
     """Independent values, uniform in [low, high)."""
+    size = _shape("uniform", shape)
+    first, last = check.finite("uniform", "low", low), check.finite("uniform", "high", high)
     if _skip.get():
-        return zeros(shape)
-    return (generator(rng).random(shape, dtype=np.float32) * np.float32(high - low) + np.float32(low)).astype(
-        np.float32
-    )
+        return zeros(size)
+    return np.asarray(generator(rng).random(size, dtype=np.float32) * np.float32(last - first) + np.float32(first))
+
+
+def _shape(function: str, shape: Any) -> tuple[int, ...]:
+    return check.shape(function, "shape", shape)
 
 
 def _scaled(shape: tuple[int, ...], variance: float, distribution: Distribution, rng: Rng) -> Array:
@@ -112,14 +118,15 @@ def _scaled(shape: tuple[int, ...], variance: float, distribution: Distribution,
     if distribution == "uniform":
         bound = math.sqrt(3.0 * variance)
         return uniform(shape, -bound, bound, rng)
-    raise ValueError(f'distribution: expected "normal" or "uniform", got {distribution!r}')
+    raise ValueError(f'distribution: expected "normal" or "uniform", found {distribution!r}')
 
 
 def xavier(
     shape: tuple[int, ...], rng: Rng = None, *, normalized: bool = True, distribution: Distribution = "uniform"
 ) -> Array:
     """Glorot and Bengio (2010): variance 2 / (fan_in + fan_out), or 1 / fan_in if not `normalized`."""
-    fan_in, fan_out = fans(shape)
+    fan_in, fan_out = _positive_fans("xavier", shape)
+    normalized = check.boolean("xavier", "normalized", normalized)
     return _scaled(shape, 2.0 / (fan_in + fan_out) if normalized else 1.0 / fan_in, distribution, rng)
 
 
@@ -132,10 +139,16 @@ def he(
     distribution: Distribution = "normal",
 ) -> Array:
     """He et al. (2015): variance 2 / ((1 + slope^2) fan), for ReLU or a leaky ReLU of that slope."""
-    if mode not in ("fan_in", "fan_out"):
-        raise ValueError(f'mode: expected "fan_in" or "fan_out", got {mode!r}')
-    fan = fans(shape)[mode == "fan_out"]
+    fan = _positive_fans("he", shape)[check.choice("he", "mode", mode, ("fan_in", "fan_out")) == "fan_out"]
+    slope = check.finite("he", "slope", slope)
     return _scaled(shape, 2.0 / ((1.0 + slope**2) * fan), distribution, rng)
+
+
+def _positive_fans(function: str, shape: tuple[int, ...]) -> tuple[int, int]:
+    fan_in, fan_out = fans(_shape(function, shape))
+    if not fan_in or not fan_out:
+        raise ValueError(f"{function}: shape must not have empty axes, found {tuple(shape)}")
+    return fan_in, fan_out
 
 
 kaiming = he
@@ -153,7 +166,9 @@ def initialize(model: Module, method: Callable[..., Array], rng: Rng = None) -> 
     Scale and shift of normalizations keep their values.
     """
     source = generator(rng)
-    for module in model.modules():
+    if not callable(method):
+        raise TypeError(f"initialize: method must be a function (shape, rng), found {type(method).__name__}")
+    for module in require_module("initialize", model).modules():
         weight, bias = module._parameters.get("weight"), module._parameters.get("bias")
         if weight is not None and weight.ndim >= 2:
             weight[...] = method(weight.shape, rng=source)

@@ -91,14 +91,16 @@ class Module:
     def register_module(self, name: str, module: Module) -> None:
         """Name a submodule; the same as assigning it to an attribute, for names that are no identifiers."""
         if not isinstance(module, Module):
-            raise TypeError(f"{type(self).__name__}: submodule {name!r} must be a Module, got {type(module).__name__}")
+            raise TypeError(
+                f"{type(self).__name__}: submodule {name!r} must be a Module, found {type(module).__name__}"
+            )
         if name not in self._modules:
             self._check_name(name)
         self._modules[name] = module
 
     def _check_name(self, name: str) -> None:
         if not isinstance(name, str) or not name or "." in name:
-            raise ValueError(f"{type(self).__name__}: a name must be a non-empty string without dots, got {name!r}")
+            raise ValueError(f"{type(self).__name__}: a name must be a non-empty string without dots, found {name!r}")
         if (
             name in self.__dict__
             or name in self._parameters
@@ -121,7 +123,7 @@ class Module:
         elif isinstance(value, Module):
             self.register_module(name, value)
         elif name in self._modules:
-            raise TypeError(f"{type(self).__name__}: {name!r} is a submodule, got {type(value).__name__}")
+            raise TypeError(f"{type(self).__name__}: {name!r} is a submodule, found {type(value).__name__}")
         else:
             object.__setattr__(self, name, value)
 
@@ -237,6 +239,8 @@ class Module:
             ValueError: names missing or unexpected (only if `strict`), shapes that differ, values that are not
                 floating where float32 is stored; all of them in one message.
         """
+        if not isinstance(mapping, Mapping):
+            raise TypeError(f"load_state_dict: expected a mapping from names to arrays, found {type(mapping).__name__}")
         own = dict(self._state())
         missing = tuple(name for name in own if name not in mapping)
         unexpected = tuple(str(name) for name in mapping if name not in own)
@@ -263,16 +267,16 @@ class Module:
 
         A float64 copy is for checks: it takes float64 arrays and computes by the reference, slowly and exactly.
         """
-        kind = np.dtype(dtype)
-        if kind not in (np.dtype(np.float32), np.dtype(np.float64)):
-            raise TypeError(f"astype: expected float32 or float64, got {kind}")
+        kind = _dtype_name(dtype)
+        if kind not in ("float32", "float64"):
+            raise TypeError(f"astype: expected float32 or float64, found {dtype!r}")
         duplicate = copy.deepcopy(self)
         converted: dict[int, Array] = {}
         for module in duplicate.modules():
             for table in (module._parameters, module._buffers):
                 for name, array in table.items():
                     if array is not None and array.dtype.kind == "f":
-                        table[name] = converted.setdefault(id(array), array.astype(kind))
+                        table[name] = converted.setdefault(id(array), array.astype(np.dtype(kind)))
         return duplicate
 
     # Description
@@ -292,6 +296,18 @@ class Module:
         if not lines:
             return f"{type(self).__name__}({self.extra_repr()})"
         return f"{type(self).__name__}({self.extra_repr()}\n  " + "\n  ".join(lines) + "\n)"
+
+
+def require_module(function: str, model: Any) -> Module:
+    """`model`, if it is a Module; else a TypeError in the name of `function`."""
+    if not isinstance(model, Module):
+        raise TypeError(f"{function}: model must be a Module, found {type(model).__name__}")
+    return model
+
+
+def _dtype_name(dtype: Any) -> str:
+    name = dtype if isinstance(dtype, str) else getattr(dtype, "__name__", getattr(dtype, "name", ""))
+    return str(name)
 
 
 def _convertible(source: np.dtype[Any], target: np.dtype[Any]) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cnnkern import functional
+from cnnkern.functional import _check as check
 from cnnkern.nn.module import Module, statistics_kept
 
 
@@ -22,14 +23,12 @@ class _BatchNorm(Module):
         affine: bool = True,
         track_running_stats: bool = True,
     ) -> None:
-        if num_features < 1:
-            raise ValueError(f"{type(self).__name__}: num_features must be positive, got {num_features}")
-        if momentum is None:
-            raise ValueError(
-                f"{type(self).__name__}: momentum must be a number (the cumulative average is not supported)"
-            )
-        self.num_features, self.eps, self.momentum = num_features, float(eps), float(momentum)
-        self.affine, self.track_running_stats = affine, track_running_stats
+        name = type(self).__name__
+        self.num_features = num_features = check.integer(name, "num_features", num_features, 1)
+        self.eps = check.finite(name, "eps", eps, 0.0)
+        self.momentum = check.finite(name, "momentum", momentum, 0.0, 1.0)
+        self.affine = check.boolean(name, "affine", affine)
+        self.track_running_stats = check.boolean(name, "track_running_stats", track_running_stats)
         self.register_parameter("weight", np.ones(num_features, np.float32) if affine else None)
         self.register_parameter("bias", np.zeros(num_features, np.float32) if affine else None)
         self.register_buffer("running_mean", np.zeros(num_features, np.float32) if track_running_stats else None)
@@ -43,10 +42,11 @@ class _BatchNorm(Module):
 
     def forward(self, input: Any) -> Any:
         """The shape is kept; axis 1 has num_features. Batch statistics in training, else the running ones."""
+        check.floating(type(self).__name__, input=input)
         if input.ndim not in self.ranks:
             expected = " or ".join(str(rank) for rank in self.ranks)
             raise ValueError(
-                f"{type(self).__name__}: expected an input of {expected} axes, got shape {tuple(input.shape)}"
+                f"{type(self).__name__}: expected an input of {expected} axes, found shape {tuple(input.shape)}"
             )
         batch = (self.training and self.trainable) or not self.track_running_stats
         keep = batch and not self.updates_statistics

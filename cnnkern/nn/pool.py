@@ -6,7 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 from cnnkern import functional
-from cnnkern.nn.conv import Pair, pair
+from cnnkern.functional import _check as check
+from cnnkern.nn.conv import Pair
 from cnnkern.nn.module import Module
 
 
@@ -22,11 +23,12 @@ class MaxPool2d(Module):
         return_indices: bool = False,
         ceil_mode: bool = False,
     ) -> None:
-        self.kernel_size = pair("MaxPool2d: kernel_size", kernel_size, 1)
-        self.stride = self.kernel_size if stride is None else pair("MaxPool2d: stride", stride, 1)
-        self.padding = pair("MaxPool2d: padding", padding, 0)
-        self.dilation = pair("MaxPool2d: dilation", dilation, 1)
-        self.return_indices, self.ceil_mode = return_indices, ceil_mode
+        self.kernel_size = check.pair("MaxPool2d", "kernel_size", kernel_size, 1)
+        self.stride = self.kernel_size if stride is None else check.pair("MaxPool2d", "stride", stride, 1)
+        self.padding = check.pair("MaxPool2d", "padding", padding, 0)
+        self.dilation = check.pair("MaxPool2d", "dilation", dilation, 1)
+        self.return_indices = check.boolean("MaxPool2d", "return_indices", return_indices)
+        self.ceil_mode = check.boolean("MaxPool2d", "ceil_mode", ceil_mode)
 
     def forward(self, input: Any) -> Any:
         """(N, C, H, W) -> (N, C, H', W'), with `return_indices` a pair of that shape."""
@@ -50,10 +52,16 @@ class AvgPool2d(Module):
         count_include_pad: bool = True,
         divisor_override: int | None = None,
     ) -> None:
-        self.kernel_size = pair("AvgPool2d: kernel_size", kernel_size, 1)
-        self.stride = self.kernel_size if stride is None else pair("AvgPool2d: stride", stride, 1)
-        self.padding = pair("AvgPool2d: padding", padding, 0)
-        self.ceil_mode, self.count_include_pad, self.divisor_override = ceil_mode, count_include_pad, divisor_override
+        self.kernel_size = check.pair("AvgPool2d", "kernel_size", kernel_size, 1)
+        self.stride = self.kernel_size if stride is None else check.pair("AvgPool2d", "stride", stride, 1)
+        self.padding = check.pair("AvgPool2d", "padding", padding, 0)
+        self.ceil_mode = check.boolean("AvgPool2d", "ceil_mode", ceil_mode)
+        self.count_include_pad = check.boolean("AvgPool2d", "count_include_pad", count_include_pad)
+        if divisor_override is not None:
+            divisor_override = check.integer("AvgPool2d", "divisor_override", divisor_override)
+            if divisor_override == 0:
+                raise ValueError("AvgPool2d: divisor_override must not be 0")
+        self.divisor_override = divisor_override
 
     def forward(self, input: Any) -> Any:
         """(N, C, H, W) -> (N, C, H', W')."""
@@ -75,7 +83,7 @@ class AdaptiveAvgPool2d(Module):
     """Mean over windows chosen to give `output_size`; 1 is global average pooling."""
 
     def __init__(self, output_size: Pair) -> None:
-        self.output_size = pair("AdaptiveAvgPool2d: output_size", output_size, 1)
+        self.output_size = check.pair("AdaptiveAvgPool2d", "output_size", output_size, 1)
 
     def forward(self, input: Any) -> Any:
         """(N, C, H, W) -> (N, C, *output_size)."""
@@ -89,8 +97,8 @@ class AdaptiveMaxPool2d(Module):
     """Maximum over windows chosen to give `output_size`."""
 
     def __init__(self, output_size: Pair, return_indices: bool = False) -> None:
-        self.output_size = pair("AdaptiveMaxPool2d: output_size", output_size, 1)
-        self.return_indices = return_indices
+        self.output_size = check.pair("AdaptiveMaxPool2d", "output_size", output_size, 1)
+        self.return_indices = check.boolean("AdaptiveMaxPool2d", "return_indices", return_indices)
 
     def forward(self, input: Any) -> Any:
         """(N, C, H, W) -> (N, C, *output_size), with `return_indices` a pair of that shape."""

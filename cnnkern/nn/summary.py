@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from cnnkern import graph
-from cnnkern.nn.module import Module, mode, observed
+from cnnkern.functional import _check as check
+from cnnkern.nn.module import Module, mode, observed, require_module
 
 Shape = tuple[int, ...]
 
@@ -72,16 +73,10 @@ def _shape(shape: Shape) -> str:
 
 def input_shapes(input_shape: Any) -> tuple[Shape, ...]:
     """One shape, or a sequence of shapes, as a tuple of shapes."""
-    given = tuple(input_shape)
-    shapes = (
-        (given,)
-        if all(isinstance(size, int | np.integer) for size in given)
-        else tuple(tuple(shape) for shape in given)
-    )
-    for shape in shapes:
-        if not shape or not all(isinstance(size, int | np.integer) and size >= 0 for size in shape):
-            raise ValueError(f"input_shape: expected non-negative sizes such as (1, 3, 224, 224), got {input_shape!r}")
-    return tuple(tuple(int(size) for size in shape) for shape in shapes)
+    several = isinstance(input_shape, tuple | list) and bool(input_shape)
+    several = several and all(isinstance(shape, tuple | list) for shape in input_shape)
+    shapes = tuple(input_shape) if several else (input_shape,)
+    return tuple(check.shape("input_shape", "each shape" if several else "the shape", shape) for shape in shapes)
 
 
 def _trace(model: Module, shapes: tuple[Shape, ...]) -> graph.Graph:
@@ -96,7 +91,7 @@ def count_macs(model: Module, input_shape: Any) -> int:
         model: any module.
         input_shape: (N, C, H, W) or whatever the model takes, or a tuple of shapes; N = 1 gives the figure per image.
     """
-    return graph.count_multiply_adds(_trace(model, input_shapes(input_shape)))
+    return graph.count_multiply_adds(_trace(require_module("count_macs", model), input_shapes(input_shape)))
 
 
 def summarize(model: Module, input_shape: Any) -> Summary:

@@ -61,7 +61,7 @@ class CallbackList:
         self.callbacks = list(callbacks)
         for callback in self.callbacks:
             if not isinstance(callback, Callback):
-                raise TypeError(f"callbacks: expected Callback objects, got {type(callback).__name__}")
+                raise TypeError(f"callbacks: expected Callback objects, found {type(callback).__name__}")
 
     def __call__(self, event: str, *arguments: Any) -> None:
         for callback in self.callbacks:
@@ -109,7 +109,7 @@ class EarlyStopping(Callback):
         start_from_epoch: int = 0,
     ) -> None:
         if mode not in ("auto", "min", "max"):
-            raise ValueError(f'EarlyStopping: mode must be "auto", "min" or "max", got {mode!r}')
+            raise ValueError(f'EarlyStopping: mode must be "auto", "min" or "max", found {mode!r}')
         self.monitor, self.min_delta, self.patience = monitor, abs(min_delta), patience
         self.sign = 1.0 if mode == "min" or (mode == "auto" and monitor.endswith("loss")) else -1.0
         self.baseline, self.restore_best_weights, self.start_from_epoch = (

@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cnnkern import _random, graph
-from cnnkern.data.loader import Loader, as_float, as_inputs, as_targets
-from cnnkern.nn.module import Module, mode
+from cnnkern.data.loader import Loader, as_float, as_inputs, as_targets, is_data_set
+from cnnkern.functional import _check as check
+from cnnkern.nn.module import Module, mode, require_module
 from cnnkern.train.callback import Callback, CallbackList, History
 from cnnkern.train.metrics import Metric, as_metrics
 from cnnkern.train.optim import Optimizer, as_optimizer
@@ -38,10 +39,12 @@ class _Batches:
         self.name = name
         self._data = data
         self._loader: Loader | None = None
-        if isinstance(data, tuple) or (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
+        if isinstance(data, tuple) or is_data_set(data):
             self._loader = Loader(data, batch_size, shuffle=shuffle, seed=seed)
-        elif not isinstance(data, Iterable):
-            raise TypeError(f"{name}: expected (x, y), a data set or an iterable of batches, got {type(data).__name__}")
+        elif not isinstance(data, Iterable) or isinstance(data, Mapping):
+            raise TypeError(
+                f"{name}: expected (x, y), a data set or an iterable of batches, found {type(data).__name__}"
+            )
 
     def __len__(self) -> int:
         data = self._data if self._loader is None else self._loader
@@ -69,7 +72,7 @@ class _Batches:
 
     def _checked(self, batch: Any) -> tuple[tuple[Array, ...], Array]:
         if not isinstance(batch, tuple | list) or len(batch) != 2:
-            raise TypeError(f"{self.name}: expected batches (x, y), got {type(batch).__name__}")
+            raise TypeError(f"{self.name}: expected batches (x, y), found {type(batch).__name__}")
         inputs, targets = batch
         if targets is None:
             raise ValueError(f"{self.name}: targets are missing")
@@ -119,8 +122,13 @@ def fit(
     Raises:
         TypeError, ValueError: data that do not fit; the message names what was expected.
     """
+    require_module("fit", model)
     if seed is None:
         seed = int(_random.generator().integers(2**31))
+    seed = check.integer("fit", "seed", seed, 0)
+    epochs = check.integer("fit", "epochs", epochs, 0)
+    initial_epoch = check.integer("fit", "initial_epoch", initial_epoch, 0)
+    shuffle, progress = check.boolean("fit", "shuffle", shuffle), check.boolean("fit", "progress", progress)
     function, figures = as_loss(loss), as_metrics(metrics)
     optimizer = as_optimizer(optimizer)
     data = _Batches("train_data", train_data, batch_size, shuffle, seed)
@@ -217,6 +225,7 @@ def evaluate(
         loss: as in `fit`.
         metrics: as in `fit`.
     """
+    require_module("evaluate", model)
     batches = _Batches("data", data, batch_size, False, 0)
     return _evaluate(Inference(model, as_loss(loss)), batches.epoch(0), as_metrics(metrics))
 
@@ -232,6 +241,7 @@ def predict(model: Module, x: Any, batch_size: int = 256) -> Any:
     Returns:
         (N, ...) for a model with one output; else its tuple, list or dictionary of such.
     """
+    require_module("predict", model)
     arrays = as_inputs(x)
     inference = Inference(model)
     if not len(arrays[0]):

@@ -13,7 +13,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from cnnkern.functional import _check as check
+
 Array = npt.NDArray[Any]
+_MOST_CLASSES = 1 << 15  # a confusion matrix of 8 GiB
 Average = Literal["macro", "micro"] | None
 Figures = float | npt.NDArray[np.float64]
 
@@ -64,8 +67,7 @@ def _top_k(targets: npt.ArrayLike, scores: npt.ArrayLike, k: int) -> npt.NDArray
     truth, values = _targets(targets), np.asarray(scores)
     if values.ndim != 2 or len(values) != len(truth):
         raise ValueError(f"scores: expected ({len(truth)}, C), found {values.shape}")
-    if k < 1:
-        raise ValueError(f"k: expected at least 1, got {k}")
+    check.integer("top_k_accuracy", "k", k, 1)
     if truth.size and truth.max() >= values.shape[1]:
         raise ValueError(f"targets: class {truth.max()} but scores for {values.shape[1]} classes")
     own = values[np.arange(len(truth)), truth][:, None]
@@ -82,7 +84,9 @@ def confusion_matrix(
     answers = _classes(predictions, len(truth))
     shape = np.shape(predictions)
     needed = max(int(truth.max(initial=-1)), int(answers.max(initial=-1))) + 1
-    size = max(needed, shape[1] if len(shape) == 2 else 0) if num_classes is None else num_classes
+    size = max(needed, shape[1] if len(shape) == 2 else 0)
+    if num_classes is not None:
+        size = check.integer("confusion_matrix", "num_classes", num_classes, 1, _MOST_CLASSES)
     if needed > size:
         raise ValueError(f"confusion_matrix: class {needed - 1} does not fit num_classes={size}")
     return np.bincount(truth * size + answers, minlength=size * size).reshape(size, size)
@@ -91,7 +95,7 @@ def confusion_matrix(
 def _rates(matrix: npt.NDArray[np.int64], average: Average) -> tuple[Figures, Figures, Figures]:
     """Precision, recall and F1 of a confusion matrix; 0 where a denominator is 0."""
     if average not in ("macro", "micro", None):
-        raise ValueError(f'average: expected "macro", "micro" or None, got {average!r}')
+        raise ValueError(f'average: expected "macro", "micro" or None, found {average!r}')
     right = np.diag(matrix).astype(np.float64)
     answered, true = matrix.sum(0).astype(np.float64), matrix.sum(1).astype(np.float64)
     if average == "micro":
@@ -234,11 +238,11 @@ class ConfusionMetric(Metric):
 def as_metrics(metrics: Sequence[str | Metric | Callable[[Array, Array], Any]]) -> list[Metric]:
     """Metrics by name ("accuracy", "top_5", "precision", "recall", "f1"), objects, or functions (targets, outputs)."""
     if isinstance(metrics, str):
-        raise TypeError(f"metrics: expected a sequence such as [{metrics!r}], got a string")
+        raise TypeError(f"metrics: expected a sequence such as [{metrics!r}], found a string")
     found = [_as_metric(metric) for metric in metrics]
     names = [metric.name for metric in found]
     if len(set(names)) < len(names) or "loss" in names:
-        raise ValueError(f"metrics: names must differ from each other and from loss, got {', '.join(names)}")
+        raise ValueError(f"metrics: names must differ from each other and from loss, found {', '.join(names)}")
     return found
 
 
@@ -254,5 +258,5 @@ def _as_metric(metric: Any) -> Metric:
     if isinstance(metric, str) and metric.startswith("top_") and metric[4:].isdigit():
         return TopK(int(metric[4:]))
     raise ValueError(
-        f'metrics: expected "accuracy", "top_5", "precision", "recall", "f1" or a function, got {metric!r}'
+        f'metrics: expected "accuracy", "top_5", "precision", "recall", "f1" or a function, found {metric!r}'
     )

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cnnkern import graph
+from cnnkern.functional import _check as check
 
 Array = npt.NDArray[np.float32]
 
@@ -24,7 +25,7 @@ class Optimizer:
     slots: tuple[str, ...] = ()
 
     def __init__(self, lr: float) -> None:
-        self.lr = _non_negative(type(self).__name__, "lr", lr)
+        self.lr = check.finite(type(self).__name__, "lr", lr, 0.0)
         self.steps = 0
         self.loads = 0
         self._parameters: dict[str, npt.NDArray[Any]] = {}
@@ -87,29 +88,25 @@ class Optimizer:
         Raises:
             ValueError: it is another optimizer's, or its shapes do not fit the parameters that are bound.
         """
-        for name, entry in mapping["state"].items():
+        name = type(self).__name__
+        if not isinstance(mapping, Mapping) or set(mapping) != {"lr", "steps", "state"}:
+            raise ValueError(f"{name}: expected a state_dict with lr, steps and state, found {type(mapping).__name__}")
+        states: dict[str, dict[str, Array]] = {}
+        for parameter, entry in mapping["state"].items():
             if set(entry) != {"born", *self.slots}:
-                raise ValueError(f"{type(self).__name__}: state of {name} expected {self.slots}, found {tuple(entry)}")
-            own = self._state.get(name)
-            for slot in self.slots:
-                if own is not None and np.shape(entry[slot]) != own[slot].shape:
-                    shapes = f"expected {own[slot].shape}, found {np.shape(entry[slot])}"
-                    raise ValueError(f"{type(self).__name__}: {slot} of {name}: {shapes}")
-        self.lr, self.steps = float(mapping["lr"]), int(mapping["steps"])
+                raise ValueError(f"{name}: state of {parameter} expected {self.slots}, found {tuple(entry)}")
+            states[parameter] = {slot: np.array(entry[slot], np.float32, order="C") for slot in self.slots}
+            for slot, own in self._state.get(parameter, {}).items():
+                found = states[parameter][slot].shape
+                if found != own.shape:
+                    raise ValueError(f"{name}: {slot} of {parameter} expected shape {own.shape}, found {found}")
+        self.lr = check.finite(name, "lr", mapping["lr"], 0.0)
+        self.steps = check.integer(name, "steps", mapping["steps"], 0)
         self.loads += 1
         self._parameters.clear()
         self._hyper.clear()
-        self._state = {
-            name: {slot: np.array(entry[slot], np.float32, order="C") for slot in self.slots}
-            for name, entry in mapping["state"].items()
-        }
-        self._born = {name: int(entry["born"]) for name, entry in mapping["state"].items()}
-
-
-def _non_negative(owner: str, name: str, value: float) -> float:
-    if not value >= 0:
-        raise ValueError(f"{owner}: {name} must not be negative, got {value}")
-    return float(value)
+        self._state = states
+        self._born = {parameter: int(entry["born"]) for parameter, entry in mapping["state"].items()}
 
 
 class SGD(Optimizer):
@@ -128,13 +125,13 @@ class SGD(Optimizer):
         nesterov: bool = False,
     ) -> None:
         super().__init__(lr)
-        self.momentum = _non_negative("SGD", "momentum", momentum)
-        self.dampening = float(dampening)
-        self.weight_decay = _non_negative("SGD", "weight_decay", weight_decay)
-        self.nesterov = bool(nesterov)
-        if nesterov and (momentum == 0 or dampening != 0):
+        self.momentum = check.finite("SGD", "momentum", momentum, 0.0)
+        self.dampening = check.finite("SGD", "dampening", dampening)
+        self.weight_decay = check.finite("SGD", "weight_decay", weight_decay, 0.0)
+        self.nesterov = check.boolean("SGD", "nesterov", nesterov)
+        if self.nesterov and (self.momentum == 0 or self.dampening != 0):
             raise ValueError("SGD: nesterov needs a momentum and no dampening")
-        self.slots = ("buffer",) if momentum else ()
+        self.slots = ("buffer",) if self.momentum else ()
 
     def _apply(
         self, parameter: npt.NDArray[Any], gradient: graph.Symbol, state: dict[str, Array], hyper: Array
@@ -166,11 +163,13 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(lr)
         name = type(self).__name__
-        if not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"{name}: betas must lie in [0, 1), got {betas}")
-        self.betas = (float(betas[0]), float(betas[1]))
-        self.eps = _non_negative(name, "eps", eps)
-        self.weight_decay = _non_negative(name, "weight_decay", weight_decay)
+        if not isinstance(betas, tuple | list) or len(betas) != 2:
+            raise TypeError(f"{name}: betas must be two numbers, found {betas!r}")
+        self.betas = (check.finite(name, "betas", betas[0], 0.0), check.finite(name, "betas", betas[1], 0.0))
+        if max(self.betas) >= 1:
+            raise ValueError(f"{name}: betas must lie in [0, 1), found {betas}")
+        self.eps = check.finite(name, "eps", eps, 0.0)
+        self.weight_decay = check.finite(name, "weight_decay", weight_decay, 0.0)
 
     def _apply(
         self, parameter: npt.NDArray[Any], gradient: graph.Symbol, state: dict[str, Array], hyper: Array
@@ -210,6 +209,4 @@ def as_optimizer(optimizer: str | Optimizer) -> Optimizer:
     """An optimizer, or a new one with the default settings of "sgd", "adam" or "adamw"."""
     if isinstance(optimizer, Optimizer):
         return optimizer
-    if optimizer not in _BY_NAME:
-        raise ValueError(f"optimizer: expected an Optimizer or one of {', '.join(_BY_NAME)}, got {optimizer!r}")
-    return _BY_NAME[optimizer]()
+    return _BY_NAME[check.choice("fit", "optimizer", optimizer, tuple(_BY_NAME))]()

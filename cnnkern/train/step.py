@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from cnnkern import functional, graph
 from cnnkern.engine import Executable
-from cnnkern.nn.module import Module, kept_statistics, mode
+from cnnkern.functional import _check as check
+from cnnkern.nn.module import Module, kept_statistics, mode, require_module
 from cnnkern.train.optim import Optimizer
 
 Array = npt.NDArray[Any]
@@ -33,9 +34,7 @@ def as_loss(loss: str | LossFunction) -> LossFunction:
     """A function (outputs, targets) -> scalar, written with `cnnkern.functional`, or the name of a usual one."""
     if callable(loss):
         return loss
-    if loss not in LOSSES:
-        raise ValueError(f"loss: expected a function or one of {', '.join(LOSSES)}, got {loss!r}")
-    return LOSSES[loss]
+    return LOSSES[check.choice("fit", "loss", loss, tuple(LOSSES))]
 
 
 def _trace(function: Callable[..., Any], arrays: tuple[Array, ...]) -> graph.Graph:
@@ -151,8 +150,9 @@ def value_and_grad(
     reference, slowly and exactly. Integer targets are class indices. Frozen parameters have no gradient; one that the
     loss does not depend on has zeros.
     """
+    require_module("value_and_grad", model)
     function = as_loss(loss)
-    rng = _rng(seed, 0)
+    rng = _rng(check.integer("value_and_grad", "seed", seed, 0), 0)
 
     def record(target: Module, symbols: tuple[Any, ...]) -> tuple[Any, list[Any]]:
         parameters = _parameters(target)
