@@ -39,7 +39,7 @@ CNNKERN_INLINE float forward_ns(const Sweep& s, const Conv& c, const Machine& ma
   const int64_t chunks = (s.panels + s.chunk - 1) / s.chunk;
   if (x > static_cast<double>(machine.l2_bytes)) x *= static_cast<double>(chunks);
   const double bytes = x + map_bytes(c.y) + map_bytes(c.residual) + 4.0 * static_cast<double>(s.packed_size);
-  return static_cast<float>(sweep_ns(s, machine) + 0.5 * bytes / machine.memory_bytes_per_ns + 1000);
+  return static_cast<float>(sweep_ns(s, machine) + 0.5 * traffic_ns(bytes, machine) + 1000);
 }
 
 CNNKERN_INLINE void forward_work(const Sweep& s, Work* work) {

@@ -54,6 +54,13 @@ CNNKERN_INLINE double map_bytes(const Tensor& t) {
                    : 0.0;
 }
 
+// Time to bring so many bytes in or out: what fits the private caches of all cores comes from there.
+CNNKERN_INLINE double traffic_ns(double bytes, const Machine& machine) {
+  const double cache = static_cast<double>(machine.l2_bytes * machine.threads);
+  const double cached = bytes < cache ? bytes : cache;
+  return cached / (machine.l2_bytes_per_ns * machine.threads) + (bytes - cached) / machine.memory_bytes_per_ns;
+}
+
 CNNKERN_INLINE double most_ns(double a, double b) { return a > b ? a : b; }
 
 }  // namespace

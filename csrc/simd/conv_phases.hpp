@@ -14,8 +14,8 @@ namespace {
 
 constexpr int64_t kMaxSweeps = 16;  // stride 4 in two dimensions; larger strides are rare
 
-// Stands at the start of the table; behind it an int32 per tap of every sweep (its index in the weights), a PhaseTap per
-// tap of the weights, then the offsets.
+// Stands at the start of the table; behind it an int32 per tap of every sweep (its index in the weights), a PhaseTap
+// per tap of the weights, then the offsets.
 struct Phases {
   int64_t count;
   int64_t units;  // unit u is the u-th slice of every sweep, so that threads share light and heavy phases alike

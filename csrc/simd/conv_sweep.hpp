@@ -121,8 +121,8 @@ CNNKERN_INLINE void transpose_rows(const float* from, int64_t stride, int64_t ro
   }
 }
 
-// Packs one block of output channels (unit = group * blocks + block) from weights in which the taps of a reduced channel
-// and the reduced channels of a lane are contiguous.
+// Packs one block of output channels (unit = group * blocks + block) from weights in which the taps of a reduced
+// channel and the reduced channels of a lane are contiguous.
 CNNKERN_INLINE void pack_lanes(const Sweep& s, int64_t unit, const float* weight, float* packed) {
   const int64_t block = unit % s.blocks, row = panel_width(s, block) * kBlock;
   const int64_t lanes = least(kBlock, s.lanes - block * kBlock), stride = s.reduction * s.taps;
@@ -219,24 +219,24 @@ CNNKERN_INLINE SweepMap sweep_map(const Tensor& t, int64_t group_channels, const
   return {0, group_channels / kBlock * t.sc, t.sc, t.sn, step[0] * t.sd, step[1] * t.sh, step[2] * kBlock};
 }
 
-// Nanoseconds of all nominal threads for the arithmetic of a sweep: each tile takes the longest of its multiplications,
-// the latency of a multiplication, and its loads.
+// Time of the arithmetic of one tile, in multiplications of a vector: the longest of these, the latency of one and the
+// loads, and about 60 for what surrounds the loop (pointers, bias, epilogue, stores).
+CNNKERN_INLINE double tile_slots(const Sweep& s, int64_t pixels, int64_t blocks) {
+  const int64_t vectors = blocks * kVecs, work = most(most(pixels * vectors, 8), pixels + vectors);
+  return static_cast<double>(work * s.steps * s.step + 60);
+}
+
+// Nanoseconds of all nominal threads for the arithmetic of a sweep.
 CNNKERN_INLINE double sweep_ns(const Sweep& s, const Machine& machine) {
-  double slots = 0;  // multiplications of a vector, or the time they leave unused
-  for (int64_t blocks = 1; blocks <= kTileBlocks; ++blocks) {
-    const int64_t full = s.blocks / kTileBlocks, rest = s.blocks % kTileBlocks;
-    const int64_t panels = blocks == kTileBlocks ? full : blocks == rest ? 1 : 0;
-    if (panels == 0) continue;
-    for (int64_t tile = 0; tile < s.row_tiles; tile += most(1, s.row_tiles - 1)) {  // the widest and the narrowest
-      const int64_t pixels = span_of(s.w, s.row_tiles, tile).size, vectors = blocks * kVecs;
-      const int64_t count = tile == 0 ? (s.row_tiles + 1) / 2 : s.row_tiles / 2;
-      const int64_t work = most(most(pixels * vectors, 8), pixels + vectors);
-      // 60 slots for what surrounds the loop: pointers, bias, epilogue, stores.
-      slots += static_cast<double>(panels * count) * static_cast<double>(work * s.steps * s.step + 60);
-    }
-  }
-  slots *= static_cast<double>(s.groups * s.n * s.d * s.h);
-  return slots * 2 * kLanes / (machine.flops_per_ns * machine.threads);
+  const int64_t narrow = s.w / s.row_tiles, wider = s.w % s.row_tiles;  // some tiles are a pixel wider
+  const int64_t full = s.blocks / kTileBlocks, rest = s.blocks % kTileBlocks;
+  const auto row_slots = [&](int64_t blocks) {
+    return static_cast<double>(wider) * tile_slots(s, narrow + 1, blocks) +
+           static_cast<double>(s.row_tiles - wider) * tile_slots(s, narrow, blocks);
+  };
+  const double slots = static_cast<double>(full) * row_slots(kTileBlocks) + (rest ? row_slots(rest) : 0.0);
+  const double rows = static_cast<double>(s.groups * s.n * s.d * s.h);
+  return rows * slots * 2 * kLanes / (machine.flops_per_ns * machine.threads);
 }
 
 }  // namespace

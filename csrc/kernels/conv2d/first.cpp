@@ -72,8 +72,8 @@ int candidates(const Op& op, const Machine& machine, Variant* out) {
   *out = {0,
           0,
           {},
-          static_cast<float>(bands * rows * sweep_ns(p.sweep, machine) + copying +
-                             0.5 * bytes / machine.memory_bytes_per_ns + 1000)};
+          static_cast<float>(bands * rows * sweep_ns(p.sweep, machine) + copying + 0.5 * traffic_ns(bytes, machine) +
+                             1000)};
   return 1;
 }
 

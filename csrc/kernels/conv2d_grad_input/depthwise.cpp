@@ -23,7 +23,7 @@ int candidates(const Op& op, const Machine& machine, Variant* out) {
   make(c, phases);
   double ns = 0;
   for (int64_t i = 0; i < phases.count; ++i) ns += depthwise_ns(phases.sweep[i], machine);
-  ns = most_ns(ns, (map_bytes(c.x) + map_bytes(c.y)) / machine.memory_bytes_per_ns) + 1000;
+  ns = most_ns(ns, traffic_ns(map_bytes(c.x) + map_bytes(c.y), machine)) + 1000;
   *out = {0, 0, {}, static_cast<float>(ns)};
   return 1;
 }

@@ -34,7 +34,7 @@ int candidates(const Op& op, const Machine& machine, Variant* out) {
   Phases phases;
   make(c, phases);
   const double bytes = map_bytes(c.x) + map_bytes(c.y) + 4.0 * static_cast<double>(phases.packed);
-  double ns = 1000 + 0.5 * bytes / machine.memory_bytes_per_ns;
+  double ns = 1000 + 0.5 * traffic_ns(bytes, machine);
   for (int64_t i = 0; i < phases.count; ++i) ns += sweep_ns(phases.sweep[i], machine);
   *out = {0, 0, {}, static_cast<float>(ns)};
   return 1;

@@ -77,7 +77,7 @@ int candidates(const Op& op, const Machine& machine, Variant* out) {
   const double pixels = static_cast<double>(p.rows * c.y.w * p.blocks);
   const double slots = pixels * static_cast<double>(most(p.taps * kVecs + p.tap_tiles, 8 * p.tap_tiles));
   const double compute = slots * 2 * kLanes / (machine.flops_per_ns * machine.threads);
-  const double bytes = (map_bytes(c.x) + map_bytes(c.y)) / machine.memory_bytes_per_ns;
+  const double bytes = traffic_ns(map_bytes(c.x) + map_bytes(c.y), machine);
   *out = {0, 0, {}, static_cast<float>(most_ns(compute, bytes) + 2000)};
   return 1;
 }

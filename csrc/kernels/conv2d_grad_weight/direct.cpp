@@ -88,8 +88,7 @@ double plan_ns(const Conv& c, const Plan& p, const Machine& machine) {
   const double sums = 4.0 * static_cast<double>(p.sets * p.set_floats * (p.parts > 1 ? 2 * p.parts + 1 : 1));
   const double bytes =
       map_bytes(c.x) * static_cast<double>(p.tile_sets) + map_bytes(c.y) * static_cast<double>(p.block_sets);
-  return slots * 2 * kLanes / (machine.flops_per_ns * machine.threads) +
-         (0.3 * bytes + 0.5 * sums) / machine.memory_bytes_per_ns;
+  return slots * 2 * kLanes / (machine.flops_per_ns * machine.threads) + traffic_ns(0.3 * bytes + 0.5 * sums, machine);
 }
 
 int candidates(const Op& op, const Machine& machine, Variant* out) {
