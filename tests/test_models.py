@@ -12,7 +12,7 @@ import pytest
 from oracle import torch_or_skip
 
 import cnnkern
-from cnnkern import models, nn, train
+from cnnkern import graph, models, nn, train
 from cnnkern.models import _registry
 
 TORCHVISION = json.loads((Path(__file__).parent / "torchvision_names.json").read_text("utf-8"))
@@ -139,6 +139,22 @@ def test_small_networks_are_those_of_pytorch(name: str, size: int) -> None:
     np.testing.assert_allclose(model(x), scores.detach().numpy(), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(model.eval()(x), twin.eval()(torch.from_numpy(x)).detach().numpy(), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(cnnkern.compile(model, x.shape)(x), model(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_residual_gradients_of_the_plan_are_those_of_the_single_operations(name: str) -> None:
+    model = models.get(name)(10, seed=0)
+    for module in model.modules():
+        if hasattr(module, "last_norm"):
+            module.last_norm.weight[...] = 0.2  # else depth amplifies rounding
+    rng = np.random.default_rng(2)
+    x, y = rng.standard_normal((4, 3, 64, 64), dtype=np.float32), rng.integers(0, 10, 4).astype(np.int32)
+    value, gradients = cnnkern.value_and_grad(model)(x, y)
+    loss, expected = graph.run_numpy(train.gradient_graph(model, x, y), (x, y))
+    assert value == pytest.approx(float(loss), rel=1e-4)
+    assert set(gradients) == set(expected)
+    for key, array in expected.items():
+        assert np.linalg.norm(gradients[key] - array) < 1e-2 * np.linalg.norm(array) + 1e-6, key
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "leaky_relu"])

@@ -28,7 +28,7 @@ def _lower_binary(node: Node) -> list[KernelCall]:
     values = (*node.inputs, *node.outputs)
     rank = max(len(value.shape) for value in values)
     shapes = merged(node.op.name, [(1,) * (rank - len(value.shape)) + value.shape for value in values])
-    return [KernelCall("binary", {"function": node.op.name}, list(zip(values, shapes, strict=True)))]
+    return [KernelCall("binary", {"function": node.op.name, **node.attrs}, list(zip(values, shapes, strict=True)))]
 
 
 def _binary(name: str, gradient: Callable[[Any, Any, Any, Any], tuple[Any, Any]]) -> OpDef:
