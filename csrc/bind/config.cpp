@@ -37,7 +37,8 @@ py::dict build_info() {
 std::vector<std::tuple<int, std::string, std::string>> kernels() {
   std::vector<std::tuple<int, std::string, std::string>> rows;
   for (int i = 0; i < kKernelCount; ++i)
-    rows.emplace_back(static_cast<int>(kKernelTable[i].kernel->kind), kKernelTable[i].kernel->name, isa_name(kKernelTable[i].isa));
+    rows.emplace_back(static_cast<int>(kKernelTable[i].kernel->kind), kKernelTable[i].kernel->name,
+                      isa_name(kKernelTable[i].isa));
   return rows;
 }
 
@@ -49,8 +50,9 @@ void bind_config(py::module_& m) {
   m.def("isas", &isas, "Instruction sets that this machine can use, from the plainest to the widest.");
   m.def("isa", [] { return isa_name(active_isa()); }, "The instruction set in use.");
   m.def("set_isa", &set_active_isa, py::arg("name"), "Use another instruction set from now on. Plans keep theirs.");
-  m.def("kernel_names", [](const std::string& op) { return algorithm_names(op_info(op).kind); }, py::arg("op"),
-        "Algorithms that exist for an operation, whatever they can serve.");
+  m.def(
+      "kernel_names", [](const std::string& op) { return algorithm_names(op_info(op).kind); }, py::arg("op"),
+      "Algorithms that exist for an operation, whatever they can serve.");
   m.def("num_threads", &num_threads, "Threads that a call uses at most.");
   m.def("get_num_threads", &num_threads, "Threads that a call uses at most.");
   m.def("set_num_threads", &set_num_threads, py::arg("count"), "0 goes back to the rule of the environment.");

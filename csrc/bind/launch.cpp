@@ -9,10 +9,14 @@ Attributes read_attributes(const py::dict& dict) {
   Attributes attributes;
   for (const auto& [key, value] : dict) {
     const std::string name = py::cast<std::string>(key);
-    if (py::isinstance<py::str>(value)) attributes.set(name, py::cast<std::string>(value));
-    else if (py::isinstance<py::float_>(value)) attributes.set(name, py::cast<double>(value));
-    else if (py::isinstance<py::int_>(value)) attributes.set(name, py::cast<int64_t>(value));
-    else attributes.set(name, py::cast<std::vector<int64_t>>(value));
+    if (py::isinstance<py::str>(value))
+      attributes.set(name, py::cast<std::string>(value));
+    else if (py::isinstance<py::float_>(value))
+      attributes.set(name, py::cast<double>(value));
+    else if (py::isinstance<py::int_>(value))
+      attributes.set(name, py::cast<int64_t>(value));
+    else
+      attributes.set(name, py::cast<std::vector<int64_t>>(value));
   }
   return attributes;
 }
@@ -39,7 +43,8 @@ ArrayView read_array(const py::handle& object, bool integers, bool writable, con
 
 namespace {
 
-std::string launch(const std::string& name, const py::dict& attributes, const py::sequence& arrays, const std::string& algorithm) {
+std::string launch(const std::string& name, const py::dict& attributes, const py::sequence& arrays,
+                   const std::string& algorithm) {
   const OpInfo& info = op_info(name);
   require(static_cast<int>(arrays.size()) == info.arguments, info.name,
           "expects " + std::to_string(info.arguments) + " arrays, found " + std::to_string(arrays.size()));
@@ -56,14 +61,16 @@ std::string launch(const std::string& name, const py::dict& attributes, const py
   return eager_launch(info, read, tensors, pointers, algorithm);
 }
 
-std::vector<std::tuple<std::string, std::string, double>> algorithms(const std::string& name, const py::dict& attributes,
+std::vector<std::tuple<std::string, std::string, double>> algorithms(const std::string& name,
+                                                                     const py::dict& attributes,
                                                                      const py::sequence& shapes) {
   const OpInfo& info = op_info(name);
   Tensors tensors(shapes.size());
   for (size_t i = 0; i < shapes.size(); ++i)
     if (const py::object shape = shapes[i]; !shape.is_none()) tensors[i] = read_shape(shape);
   std::vector<std::tuple<std::string, std::string, double>> found;
-  for (const Algorithm& a : eager_algorithms(info, read_attributes(attributes), tensors)) found.emplace_back(a.name, a.layout, a.ns);
+  for (const Algorithm& a : eager_algorithms(info, read_attributes(attributes), tensors))
+    found.emplace_back(a.name, a.layout, a.ns);
   return found;
 }
 
@@ -72,14 +79,16 @@ std::vector<std::tuple<std::string, std::string, double>> algorithms(const std::
 void bind_launch(py::module_& m) {
   m.def("launch", &launch, py::arg("op"), py::arg("attributes"), py::arg("arrays"), py::arg("algorithm") = "",
         "Compute one operation into its output arrays; returns the algorithm used.");
-  m.def("op_arguments",
-        [](const std::string& name) {
-          const OpInfo& info = op_info(name);
-          std::vector<bool> maps, outputs;
-          for (int i = 0; i < info.arguments; ++i) maps.push_back(info.maps >> i & 1), outputs.push_back(info.outputs >> i & 1);
-          return std::make_pair(maps, outputs);
-        },
-        py::arg("op"), "For each argument: may it be blocked, is it written.");
+  m.def(
+      "op_arguments",
+      [](const std::string& name) {
+        const OpInfo& info = op_info(name);
+        std::vector<bool> maps, outputs;
+        for (int i = 0; i < info.arguments; ++i)
+          maps.push_back(info.maps >> i & 1), outputs.push_back(info.outputs >> i & 1);
+        return std::make_pair(maps, outputs);
+      },
+      py::arg("op"), "For each argument: may it be blocked, is it written.");
   m.def("algorithms", &algorithms, py::arg("op"), py::arg("attributes"), py::arg("shapes"),
         "(algorithm, layout, predicted nanoseconds) of everything that can serve an eager call, the cheapest first.");
 }

@@ -27,7 +27,8 @@ struct PyPlan {
   void constant(int tensor, const py::array& array) {
     const bool integers = array.dtype().kind() == 'i';
     const ArrayView view = read_array(array, integers, false, "plan", 0);
-    require(element_count(view.tensor) == element_count(plan.tensor(tensor)) && plan.tensor(tensor).layout == Layout::kPlain,
+    require(element_count(view.tensor) == element_count(plan.tensor(tensor)) &&
+                plan.tensor(tensor).layout == Layout::kPlain,
             "plan", "a constant must have its tensor's size");
     plan.place_constant(tensor, view.pointer);
     keep.append(array);
@@ -54,7 +55,8 @@ struct PyPlan {
     std::vector<void*> result;
     for (size_t i = 0; i < count; ++i) {
       const py::object array = arrays[i];
-      const bool integers = py::isinstance<py::array>(array) && py::reinterpret_borrow<py::array>(array).dtype().kind() == 'i';
+      const bool integers =
+          py::isinstance<py::array>(array) && py::reinterpret_borrow<py::array>(array).dtype().kind() == 'i';
       const ArrayView view = read_array(array, integers, outputs, what, i);
       require(element_count(view.tensor) == element_count(outputs ? plan.output(i) : plan.input(i)), what,
               "array " + std::to_string(i) + " has the wrong size");
@@ -79,50 +81,62 @@ struct PyPlan {
 }  // namespace
 
 void bind_plan(py::module_& m) {
-  py::class_<PackedWeights, std::shared_ptr<PackedWeights>>(m, "PackedWeights", "Packed weights shared by plans of one model.")
+  py::class_<PackedWeights, std::shared_ptr<PackedWeights>>(m, "PackedWeights",
+                                                            "Packed weights shared by plans of one model.")
       .def(py::init<>())
       .def_property_readonly("bytes", &PackedWeights::bytes);
   py::class_<PyPlan>(m, "Plan", "A frozen list of prepared steps over one arena.")
       .def(py::init<std::shared_ptr<PackedWeights>>(), py::arg("packed").none(true) = nullptr)
-      .def("tensor", &PyPlan::tensor, py::arg("shape"), py::arg("blocked") = false, py::arg("border") = std::vector<int32_t>{},
-           "A new tensor; its number.")
-      .def("bytes", [](const PyPlan& self, int tensor) { return tensor_bytes(self.plan.tensor(tensor)); }, py::arg("tensor"))
-      .def("arena", [](PyPlan& self, int tensor, int64_t offset) { self.plan.place_arena(tensor, offset); },
-           py::arg("tensor"), py::arg("offset"))
-      .def("input", [](PyPlan& self, int tensor, int index) { self.plan.place_input(tensor, index); }, py::arg("tensor"),
-           py::arg("index"))
-      .def("output", [](PyPlan& self, int tensor, int index) { self.plan.place_output(tensor, index); }, py::arg("tensor"),
-           py::arg("index"))
-      .def("constant", &PyPlan::constant, py::arg("tensor"), py::arg("array"), "Uses the array's memory and keeps it alive.")
-      .def("step", &PyPlan::step, py::arg("op"), py::arg("attributes"), py::arg("tensors"), py::arg("views") = py::dict(),
-           py::arg("algorithm") = "", "Adds a step; returns what was chosen and what it needs.")
-      .def("freeze", [](PyPlan& self, int64_t bytes) { self.plan.freeze(bytes); }, py::arg("arena_bytes"))
-      .def("memory", [](const PyPlan& self, int threads) { return self.plan.memory_bytes(threads); }, py::arg("threads"))
+      .def("tensor", &PyPlan::tensor, py::arg("shape"), py::arg("blocked") = false,
+           py::arg("border") = std::vector<int32_t>{}, "A new tensor; its number.")
+      .def(
+          "bytes", [](const PyPlan& self, int tensor) { return tensor_bytes(self.plan.tensor(tensor)); },
+          py::arg("tensor"))
+      .def(
+          "arena", [](PyPlan& self, int tensor, int64_t offset) { self.plan.place_arena(tensor, offset); },
+          py::arg("tensor"), py::arg("offset"))
+      .def(
+          "input", [](PyPlan& self, int tensor, int index) { self.plan.place_input(tensor, index); }, py::arg("tensor"),
+          py::arg("index"))
+      .def(
+          "output", [](PyPlan& self, int tensor, int index) { self.plan.place_output(tensor, index); },
+          py::arg("tensor"), py::arg("index"))
+      .def("constant", &PyPlan::constant, py::arg("tensor"), py::arg("array"),
+           "Uses the array's memory and keeps it alive.")
+      .def("step", &PyPlan::step, py::arg("op"), py::arg("attributes"), py::arg("tensors"),
+           py::arg("views") = py::dict(), py::arg("algorithm") = "",
+           "Adds a step; returns what was chosen and what it needs.")
+      .def(
+          "freeze", [](PyPlan& self, int64_t bytes) { self.plan.freeze(bytes); }, py::arg("arena_bytes"))
+      .def(
+          "memory", [](const PyPlan& self, int threads) { return self.plan.memory_bytes(threads); }, py::arg("threads"))
       .def_property_readonly("predicted_ns", [](const PyPlan& self) { return self.plan.predicted_ns(); })
-      .def("run", &PyPlan::run, py::arg("inputs"), py::arg("outputs"), py::arg("threads") = 0, py::arg("profile") = false,
-           "Runs all steps without the GIL; with profile, the nanoseconds of each.");
-  m.def("plan_candidates",
-        [](const std::string& name, const py::dict& attributes, const py::sequence& shapes, const std::vector<bool>& blocked) {
-          const OpInfo& info = op_info(name);
-          const Attributes read = read_attributes(attributes);
-          Tensors plain(shapes.size());
-          for (size_t i = 0; i < shapes.size(); ++i)
-            if (const py::object shape = shapes[i]; !shape.is_none()) plain[i] = read_shape(shape);
-          const Op whole = make_op(info, read, plain);
-          Tensors args = plain;
-          py::list borders;
-          for (size_t i = 0; i < args.size(); ++i) {
-            const Border b = args[i].present && blocked.at(i) ? border_needed(whole, static_cast<int>(i)) : Border{};
-            borders.append(py::make_tuple(b.before[1], b.after[1], b.before[2], b.after[2]));
-            if (args[i].present && blocked.at(i)) args[i] = blocked_tensor(args[i], b);
-          }
-          py::list found;
-          for (const Choice& choice : choices(make_op(info, read, args)))
-            found.append(py::make_tuple(choice.kernel->name, choice.variant.ns));
-          return py::make_tuple(found, borders);
-        },
-        py::arg("op"), py::arg("attributes"), py::arg("shapes"), py::arg("blocked"),
-        "([(algorithm, predicted nanoseconds)], [border wanted per argument]) with the marked arguments blocked.");
+      .def("run", &PyPlan::run, py::arg("inputs"), py::arg("outputs"), py::arg("threads") = 0,
+           py::arg("profile") = false, "Runs all steps without the GIL; with profile, the nanoseconds of each.");
+  m.def(
+      "plan_candidates",
+      [](const std::string& name, const py::dict& attributes, const py::sequence& shapes,
+         const std::vector<bool>& blocked) {
+        const OpInfo& info = op_info(name);
+        const Attributes read = read_attributes(attributes);
+        Tensors plain(shapes.size());
+        for (size_t i = 0; i < shapes.size(); ++i)
+          if (const py::object shape = shapes[i]; !shape.is_none()) plain[i] = read_shape(shape);
+        const Op whole = make_op(info, read, plain);
+        Tensors args = plain;
+        py::list borders;
+        for (size_t i = 0; i < args.size(); ++i) {
+          const Border b = args[i].present && blocked.at(i) ? border_needed(whole, static_cast<int>(i)) : Border{};
+          borders.append(py::make_tuple(b.before[1], b.after[1], b.before[2], b.after[2]));
+          if (args[i].present && blocked.at(i)) args[i] = blocked_tensor(args[i], b);
+        }
+        py::list found;
+        for (const Choice& choice : choices(make_op(info, read, args)))
+          found.append(py::make_tuple(choice.kernel->name, choice.variant.ns));
+        return py::make_tuple(found, borders);
+      },
+      py::arg("op"), py::arg("attributes"), py::arg("shapes"), py::arg("blocked"),
+      "([(algorithm, predicted nanoseconds)], [border wanted per argument]) with the marked arguments blocked.");
 }
 
 }  // namespace cnnkern

@@ -25,8 +25,8 @@ inline int64_t checked_product(int64_t a, int64_t b, const char* op) {
 }
 
 inline std::string shape_text(const Tensor& t) {
-  return "(" + std::to_string(t.n) + ", " + std::to_string(t.c) + ", " + std::to_string(t.d) + ", " + std::to_string(t.h) +
-         ", " + std::to_string(t.w) + ")";
+  return "(" + std::to_string(t.n) + ", " + std::to_string(t.c) + ", " + std::to_string(t.d) + ", " +
+         std::to_string(t.h) + ", " + std::to_string(t.w) + ")";
 }
 
 inline bool same_shape(const Tensor& a, const Tensor& b) {

@@ -13,7 +13,7 @@ constexpr int kMaxVariants = 24;
 // Nominal figures of an instruction set. Constants, never measured and never the actual number of threads: the choice of
 // a kernel may change rounding, and results must not depend on either.
 struct Machine {
-  double flops_per_ns;  // of one core
+  double flops_per_ns;                          // of one core
   double l2_bytes_per_ns, memory_bytes_per_ns;  // of one core, of all cores together
   int64_t l1_bytes, l2_bytes;
   int threads;
@@ -29,10 +29,10 @@ struct Variant {
 struct Work {
   int32_t phases;
   int64_t units[kMaxPhases];
-  int64_t shared_bytes;   // one buffer for all threads, kept from phase to phase
-  int64_t scratch_bytes;  // one buffer per thread, nothing kept from call to call of run()
+  int64_t shared_bytes;              // one buffer for all threads, kept from phase to phase
+  int64_t scratch_bytes;             // one buffer per thread, nothing kept from call to call of run()
   int64_t packed_bytes, pack_units;  // the weights in this variant's own layout; 0: takes them as they are
-  int64_t table_bytes;    // offset tables and the like, written once by prepare()
+  int64_t table_bytes;               // offset tables and the like, written once by prepare()
 };
 
 // The operation, the variant and everything immutable that a run needs. Shared by all threads and all runs.

@@ -58,12 +58,9 @@ void run_step(const Step& step, const Workspace& workspace, int thread, int thre
     const Range part = share(t.n * ((t.c + kBlock - 1) / kBlock), thread, threads);
     zero_border(t, step.zero_pointer[i], part.first, part.last);
   }
-  const Context context{step.args,
-                        step.packed,
-                        workspace.shared,
-                        workspace.scratch + thread * workspace.scratch_bytes,
-                        step.prefetch,
-                        static_cast<size_t>(step.prefetch_bytes)};
+  const Context context{step.args,        step.packed,
+                        workspace.shared, workspace.scratch + thread * workspace.scratch_bytes,
+                        step.prefetch,    static_cast<size_t>(step.prefetch_bytes)};
   for (int phase = 0; phase < prepared.work.phases; ++phase) {
     const Range part = share(prepared.work.units[phase], thread, threads);
     if (part.first < part.last) kernel.run(prepared, phase, part.first, part.last, context);

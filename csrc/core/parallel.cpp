@@ -129,7 +129,8 @@ class Pool {
     ticket_.store(turn << 8 | static_cast<uint32_t>(threads), std::memory_order_release);
     ticket_.notify_all();
     job.body(job.context, 0, threads, *job.barrier);
-    for (int spin = 0; running_.load(std::memory_order_acquire) != 0; ++spin) spin < kSpins ? pause() : void(sched_yield());
+    for (int spin = 0; running_.load(std::memory_order_acquire) != 0; ++spin)
+      spin < kSpins ? pause() : void(sched_yield());
     return true;
   }
 
@@ -183,8 +184,8 @@ int num_threads() { return thread_count().count; }
 std::string thread_rule() { return thread_count().rule; }
 
 void set_num_threads(int count) {
-  const ThreadCount chosen = count > 0 ? ThreadCount{count < kMaxThreads ? count : kMaxThreads, "set_num_threads"}
-                                       : from_environment();
+  const ThreadCount chosen =
+      count > 0 ? ThreadCount{count < kMaxThreads ? count : kMaxThreads, "set_num_threads"} : from_environment();
   std::lock_guard<std::mutex> lock(g_count_mutex);
   g_count = chosen;
 }
@@ -200,7 +201,8 @@ void Barrier::wait() {
     round_.store(round + 1, std::memory_order_release);
     return;
   }
-  for (int spin = 0; round_.load(std::memory_order_acquire) == round; ++spin) spin < spins_ ? pause() : void(sched_yield());
+  for (int spin = 0; round_.load(std::memory_order_acquire) == round; ++spin)
+    spin < spins_ ? pause() : void(sched_yield());
 }
 
 void run_parallel(int threads, void (*body)(void*, int, int, Barrier&), void* context) {

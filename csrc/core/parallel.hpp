@@ -32,9 +32,7 @@ class Barrier {
 void run_parallel(int threads, void (*body)(void* context, int thread, int threads, Barrier& barrier), void* context);
 
 // The part of [0, total) that belongs to `thread`.
-struct Range {
-  long long first, last;
-};
+struct Range { long long first, last; };
 inline Range share(long long total, int thread, int threads) {
   return {total * thread / threads, total * (thread + 1) / threads};
 }

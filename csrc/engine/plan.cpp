@@ -44,7 +44,8 @@ constexpr size_t kMostArenas = 8;
 
 }  // namespace
 
-std::shared_ptr<const Buffer> PackedWeights::find_or_pack(const std::string& key, const Ready& ready, const float* weight) {
+std::shared_ptr<const Buffer> PackedWeights::find_or_pack(const std::string& key, const Ready& ready,
+                                                          const float* weight) {
   std::lock_guard<std::mutex> lock(mutex_);
   std::shared_ptr<const Buffer>& entry = entries_[key];
   if (!entry) {
@@ -126,12 +127,17 @@ StepReport Plan::add_step(const std::string& name, const Attributes& attributes,
   const Op op = make_op(info, attributes, tensors);
   const std::vector<Choice> found = choices(op, algorithm);
   if (found.empty())
-    throw std::invalid_argument(name + ": " + (algorithm.empty() ? "no kernel" : "algorithm '" + algorithm + "' not able") +
+    throw std::invalid_argument(name + ": " +
+                                (algorithm.empty() ? "no kernel" : "algorithm '" + algorithm + "' not able") +
                                 " to serve " + shape_text(tensors[0]) + " in this layout");
   entry.ready = make_ready(op, found.front());
   entry.args = args;
   const Work& work = entry.ready->prepared.work;
-  StepReport report{name, found.front().kernel->name, found.front().variant.ns, work.packed_bytes, work.shared_bytes,
+  StepReport report{name,
+                    found.front().kernel->name,
+                    found.front().variant.ns,
+                    work.packed_bytes,
+                    work.shared_bytes,
                     work.scratch_bytes};
   predicted_ns_ += report.predicted_ns;
   entries_.push_back(std::move(entry));

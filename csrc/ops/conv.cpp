@@ -49,9 +49,10 @@ void make_conv2d(const OpInfo& info, const Attributes& attributes, const Tensors
               shape_text(conv.x));
   require(conv.y.n == conv.x.n && conv.y.c == conv.w.n, info.name,
           "output " + shape_text(conv.y) + " does not fit weight " + shape_text(conv.w));
-  require(!conv.bias.present || (conv.bias.n == 1 && element_count(conv.bias) == conv.w.n && conv.bias.c == conv.w.n), info.name,
-          "bias must have one entry per output channel");
-  require(!conv.residual.present || same_shape(conv.residual, conv.y), info.name, "residual must have the output's shape");
+  require(!conv.bias.present || (conv.bias.n == 1 && element_count(conv.bias) == conv.w.n && conv.bias.c == conv.w.n),
+          info.name, "bias must have one entry per output channel");
+  require(!conv.residual.present || same_shape(conv.residual, conv.y), info.name,
+          "residual must have the output's shape");
   check_geometry(info.name, conv);
 }
 

@@ -162,7 +162,8 @@ CallCache& calls() {
   return *cache;
 }
 
-std::string call_key(const OpInfo& info, const Attributes& attributes, const Tensors& plain, const std::string& algorithm) {
+std::string call_key(const OpInfo& info, const Attributes& attributes, const Tensors& plain,
+                     const std::string& algorithm) {
   std::string key = attributes.text();
   key += algorithm;
   key += '\0';
@@ -185,10 +186,12 @@ bool empty_call(const OpInfo& info, const Tensors& plain, const std::vector<void
   return true;
 }
 
-[[noreturn]] void refuse(const OpInfo& info, const Attributes& attributes, const Tensors& plain, const std::string& algorithm) {
+[[noreturn]] void refuse(const OpInfo& info, const Attributes& attributes, const Tensors& plain,
+                         const std::string& algorithm) {
   std::string able;
   for (const Algorithm& a : eager_algorithms(info, attributes, plain)) able += (able.empty() ? "" : ", ") + a.name;
-  throw std::invalid_argument(std::string(info.name) + ": algorithm '" + algorithm + "' cannot serve this call; these can: " + able);
+  throw std::invalid_argument(std::string(info.name) + ": algorithm '" + algorithm +
+                              "' cannot serve this call; these can: " + able);
 }
 
 }  // namespace

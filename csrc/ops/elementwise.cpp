@@ -7,12 +7,13 @@
 namespace cnnkern {
 namespace {
 
-constexpr const char* kUnary[] = {"relu", "leaky_relu", "sigmoid", "tanh", "clamp", "negative",
+constexpr const char* kUnary[] = {"relu", "leaky_relu", "sigmoid", "tanh",   "clamp", "negative",
                                   "exp",  "log",        "sqrt",    "square", "scale"};
 constexpr const char* kBinary[] = {"add", "subtract", "multiply", "divide"};
 
 template <size_t kCount>
-Function function_named(const OpInfo& info, const Attributes& attributes, const char* const (&names)[kCount], Function first) {
+Function function_named(const OpInfo& info, const Attributes& attributes, const char* const (&names)[kCount],
+                        Function first) {
   const std::string name = attributes.word("function", "");
   for (size_t i = 0; i < kCount; ++i)
     if (name == names[i]) return static_cast<Function>(static_cast<int32_t>(first) + static_cast<int32_t>(i));
@@ -41,7 +42,8 @@ void make_binary(const OpInfo& info, const Attributes& attributes, const Tensors
   binary.a = args[Binary::kA], binary.b = args[Binary::kB], binary.y = args[Binary::kY];
   for (Tensor* t : {&binary.a, &binary.b}) {
     const auto broadcast = [&](int64_t size, int64_t wanted, int64_t& stride) {
-      require(size == wanted || size == 1, info.name, "cannot broadcast " + shape_text(*t) + " to " + shape_text(binary.y));
+      require(size == wanted || size == 1, info.name,
+              "cannot broadcast " + shape_text(*t) + " to " + shape_text(binary.y));
       if (size != wanted) stride = 0;
     };
     int64_t column = 1;
@@ -82,7 +84,8 @@ void make_copy(const OpInfo& info, const Attributes& attributes, const Tensors& 
 void make_softmax(const OpInfo& info, const Attributes& attributes, const Tensors& args, Op& op) {
   (void)attributes;
   const Tensor& x = args[0];
-  for (const Tensor& t : args) require(same_shape(t, x) && t.d == 1 && t.h == 1, info.name, "expects equal shapes of rank 3");
+  for (const Tensor& t : args)
+    require(same_shape(t, x) && t.d == 1 && t.h == 1, info.name, "expects equal shapes of rank 3");
   op.softmax.outer = x.n, op.softmax.size = x.c, op.softmax.inner = x.w;
 }
 
@@ -122,7 +125,8 @@ void make_optimizer(const OpInfo& info, const Attributes& attributes, const Tens
   Optimizer& o = op.optimizer;
   o.count = element_count(args[0]);
   for (size_t i = 1; i + 1 < args.size(); ++i)
-    require(!args[i].present || element_count(args[i]) == o.count, info.name, "state and gradient must be as the parameter");
+    require(!args[i].present || element_count(args[i]) == o.count, info.name,
+            "state and gradient must be as the parameter");
   require(element_count(args.back()) == 8, info.name, "hyper must have 8 entries");
   o.weight_decay = attributes.real("weight_decay", 0);
   if (info.kind == OpKind::kSgdStep) {

@@ -103,10 +103,14 @@ std::string Attributes::text() const {
   for (const auto& [name, value] : values_) {
     all += name;
     all += static_cast<char>(value.index());
-    if (const auto* whole = std::get_if<int64_t>(&value)) put(*whole);
-    else if (const auto* number = std::get_if<double>(&value)) put(*number);
-    else if (const auto* word = std::get_if<std::string>(&value)) all += *word + '\0';
-    else for (int64_t entry : std::get<std::vector<int64_t>>(value)) put(entry);
+    if (const auto* whole = std::get_if<int64_t>(&value))
+      put(*whole);
+    else if (const auto* number = std::get_if<double>(&value))
+      put(*number);
+    else if (const auto* word = std::get_if<std::string>(&value))
+      all += *word + '\0';
+    else
+      for (int64_t entry : std::get<std::vector<int64_t>>(value)) put(entry);
     all += '\0';
   }
   return all;
@@ -124,10 +128,14 @@ Epilogue read_epilogue(const char* op, const Attributes& attributes) {
   e.slope = attributes.real("slope", 0.01);
   e.low = attributes.real("low", 0);
   e.high = attributes.real("high", 0);
-  if (name == "relu") e.activation = Activation::kRelu;
-  else if (name == "leaky_relu") e.activation = Activation::kLeakyRelu;
-  else if (name == "clamp") e.activation = Activation::kClamp;
-  else require(name == "none", op, "there is no activation '" + name + "' in an epilogue");
+  if (name == "relu")
+    e.activation = Activation::kRelu;
+  else if (name == "leaky_relu")
+    e.activation = Activation::kLeakyRelu;
+  else if (name == "clamp")
+    e.activation = Activation::kClamp;
+  else
+    require(name == "none", op, "there is no activation '" + name + "' in an epilogue");
   return e;
 }
 

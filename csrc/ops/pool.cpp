@@ -27,8 +27,8 @@ void make_pool2d(const OpInfo& info, const Attributes& attributes, const Tensors
   require(pool.x.n == pool.y.n && pool.x.c == pool.y.c, info.name,
           "output " + shape_text(pool.y) + " does not fit input " + shape_text(pool.x));
   require(!pool.indices.present || same_shape(pool.indices, pool.y), info.name, "indices must have the output's shape");
-  require(pool.x.d < 1 << 10 && checked_product(checked_product(pool.x.d, pool.x.h, info.name), pool.x.w, info.name) <
-                                    int64_t{1} << 31,
+  require(pool.x.d < 1 << 10 &&
+              checked_product(checked_product(pool.x.d, pool.x.h, info.name), pool.x.w, info.name) < int64_t{1} << 31,
           info.name, "an input plane must have less than 2^31 pixels");
   const int64_t size[3] = {pool.x.d, pool.x.h, pool.x.w}, out[3] = {pool.y.d, pool.y.h, pool.y.w};
   for (int i = 0; i < 3; ++i) {
@@ -40,7 +40,8 @@ void make_pool2d(const OpInfo& info, const Attributes& attributes, const Tensors
             "kernel, stride and dilation must be positive");
     const int64_t extent = checked_product(pool.kernel[i] - 1, pool.dilation[i], info.name) + 1;
     require(extent < int64_t{1} << 31 && pool.stride[i] < int64_t{1} << 31, info.name, "the window is too large");
-    require(pool.padding[i] >= 0 && 2 * pool.padding[i] <= extent, info.name, "padding must be at most half the window");
+    require(pool.padding[i] >= 0 && 2 * pool.padding[i] <= extent, info.name,
+            "padding must be at most half the window");
     // Every window begins on the map or its left padding and holds at least one pixel of the map.
     if (out[i] > 0) {
       const int64_t start = checked_product(out[i] - 1, pool.stride[i], info.name) - pool.padding[i];
@@ -61,7 +62,8 @@ void make_batch_norm(const OpInfo& info, const Attributes& attributes, const Ten
   if (info.kind == OpKind::kBatchNormGrad) {
     norm.y = args[BatchNorm::kGDy], norm.x = args[BatchNorm::kGX], norm.dx = args[BatchNorm::kGDx];
     require(same_shape(args[BatchNorm::kGDx], norm.x), info.name, "dx must have the input's shape");
-    require(args[BatchNorm::kGDx].layout == norm.x.layout && norm.y.layout == norm.x.layout, info.name, "layouts differ");
+    require(args[BatchNorm::kGDx].layout == norm.x.layout && norm.y.layout == norm.x.layout, info.name,
+            "layouts differ");
     for (int i : {BatchNorm::kGMean, BatchNorm::kGRstd, BatchNorm::kGDweight, BatchNorm::kGDbias}) vector(i);
     norm.has_weight = vector(BatchNorm::kGWeight);
     norm.training = attributes.integer("training", 1) != 0;
