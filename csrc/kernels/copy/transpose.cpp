@@ -12,6 +12,10 @@ namespace CNNKERN_NAMESPACE {
 namespace {
 
 constexpr int64_t kUnitPixels = 512;  // of one block of channels: 32 KB
+// Plain rows whose distance is a multiple of 4 KB share the sets of the first cache: 16 of them, written a vector at a
+// time, push each other out half full (measured: 1.5 to 4 times the time). They are put together on the stack first.
+constexpr int64_t kAliasFloats = 1024;
+constexpr int64_t kStagePixels = 128, kStageStride = kStagePixels + 16;
 
 // How the pixels of the region divide: into runs that are contiguous on the plain side, and these into units.
 struct Runs {
@@ -140,6 +144,17 @@ CNNKERN_INLINE void to_plain(const float* const (&source)[kLanes], const Channel
   }
 }
 
+// The staged rows of all channels -> their places in y.
+CNNKERN_INLINE void unstage(const float* stage, const Channels& channels, int64_t pixels, float* y, int64_t stride) {
+  for (int c = 0; c < channels.count; ++c) {
+    const float* from = stage + c * kStageStride;
+    float* to = y + c * stride;
+    int64_t i = 0;
+    for (; i + kLanes <= pixels; i += kLanes) store(to + i, load(from + i));
+    if (i < pixels) store_n(to + i, load_n(from + i, static_cast<int>(pixels - i)), static_cast<int>(pixels - i));
+  }
+}
+
 struct Unit { int64_t n, block, first_run, last_run, first_pixel, last_pixel; };
 
 CNNKERN_INLINE Unit unit_at(const Runs& runs, int64_t unit) {
@@ -201,10 +216,19 @@ void run_to_plain(const Copy& op, const Region& region, int64_t first, int64_t l
       float* to = at(op.y, y, region.first[0] + unit.n, channels.plain, region.first[2] + d, region.first[3] + h,
                      region.first[4]);
       Walk<const float> walk = walk_at(op.x, origin, region, run * runs.length + unit.first_pixel);
-      for (int64_t p = unit.first_pixel; p < unit.last_pixel; p += kLanes) {
-        const float* pixels[kLanes];
-        take(walk, pixels, unit.last_pixel - p);
-        to_plain(pixels, channels, unit.last_pixel - p, to + p, op.y.sc);
+      const bool staged = op.y.sc % kAliasFloats == 0;
+      for (int64_t p = unit.first_pixel; p < unit.last_pixel;) {
+        const int64_t end = staged ? least(unit.last_pixel, p + kStagePixels) : unit.last_pixel;
+        float stage[kBlock * kStageStride];
+        float* into = staged ? stage : to + p;
+        const int64_t stride = staged ? kStageStride : op.y.sc;
+        for (int64_t i = p; i < end; i += kLanes) {
+          const float* pixels[kLanes];
+          take(walk, pixels, end - i);
+          to_plain(pixels, channels, end - i, into + (i - p), stride);
+        }
+        if (staged) unstage(stage, channels, end - p, to + p, op.y.sc);
+        p = end;
       }
     }
   }
