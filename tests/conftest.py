@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Options of the test suite, the switch of instruction sets and threads, and the count of cases that ran."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+import cnnkern
 
 _MOST_FAILURES_SHOWN = 12
 
@@ -52,6 +56,9 @@ _TALLY = pytest.StashKey[Tally]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_TALLY] = Tally()
+    # Child processes import the package that is tested here, which need not be the source tree that they start in.
+    os.environ["PYTHONSAFEPATH"] = "1"
+    os.environ["PYTHONPATH"] = str(Path(cnnkern.__file__).parents[1])
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
