@@ -186,7 +186,7 @@ CNNKERN_INLINE void multiply_units(const PatchProduct& p, const PatchSplit& spli
 // Predicted time of `groups` products. `depth` may be a mean over phases of different depth.
 CNNKERN_INLINE float patch_product_ns(const Machine& machine, int64_t m, double depth, int64_t columns,
                                       int64_t groups) {
-  constexpr double kTileShare = 0.95;     // of the FMA peak, tiles of four rows or more
+  constexpr double kTileShare = 0.95;  // of the FMA peak, tiles of four rows or more
   // Of one core, short runs of pixels included. With few rows nothing hides the packing: 4 to 20 were measured on depthwise
   // and narrow groups.
   const double pack_bytes_per_ns = m < kLanes ? 10 : 50;
