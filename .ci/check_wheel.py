@@ -12,7 +12,7 @@ REQUIRED = {"cnnkern/__init__.py", "cnnkern/py.typed", "cnnkern/_core.pyi", "cnn
 wheel = Path(sys.argv[1])
 size = wheel.stat().st_size / 1e6
 with zipfile.ZipFile(wheel) as archive:
-    files = {info.filename: info.file_size for info in archive.infolist()}
+    files = {info.filename: info.file_size for info in archive.infolist() if not info.is_dir()}
 ours = {name for name in files if name.startswith("cnnkern/")}
 strange = sorted(name for name in ours if Path("x" + Path(name).name).suffix not in NEEDED)
 licences = {Path(name).name for name in files if ".dist-info/licenses/" in name}
