@@ -30,4 +30,4 @@ if REQUIRED - ours:
     problems.append(f"missing: {sorted(REQUIRED - ours)}")
 if licences != {"LICENSE", "NOTICE"}:
     problems.append(f"licences: {sorted(licences)}")
-sys.exit("; ".join(problems))
+sys.exit("; ".join(problems) or 0)
