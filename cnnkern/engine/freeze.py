@@ -30,7 +30,6 @@ class Frozen:
         self.graph = graph
         self.inputs = [*graph.inputs, *graph.implicit.values()]
         self.steps: list[StepInfo] = []
-        self.arena_bytes = 0
         self.empty = any(symbol.size == 0 for symbol in (*self.inputs, *graph.outputs))
         if not self.empty:
             self._build(packed)
@@ -46,8 +45,7 @@ class Frozen:
         for symbol, array in self.graph.constants.items():
             self.plan.constant(self._new(symbol, False), np.require(array, requirements=["C", "A"]))
         late = self._claim_outputs()
-        for node, uses in zip(self.graph.nodes, self._layout.uses, strict=True):
-            del node
+        for uses in self._layout.uses:
             for use in uses:
                 self._add(use.call, use.blocked)
         for tensor, symbol in late:
@@ -60,10 +58,10 @@ class Frozen:
                 (False, False),
             )
         sizes = {tensor: self.plan.bytes(tensor) for tensor in self._life}
-        offsets, self.arena_bytes = plan_memory([Lifetime(t, sizes[t], *life) for t, life in self._life.items()])
+        offsets, arena_bytes = plan_memory([Lifetime(t, sizes[t], *life) for t, life in self._life.items()])
         for tensor, offset in offsets.items():
             self.plan.arena(tensor, offset)
-        self.plan.freeze(self.arena_bytes)
+        self.plan.freeze(arena_bytes)
 
     def _aliases(self) -> dict[Symbol, Symbol]:
         """The symbol whose memory each symbol uses: a reshape shares that of its input."""

@@ -33,15 +33,6 @@ py::dict build_info() {
   return info;
 }
 
-// (operation, algorithm, instruction set) of every kernel in the library.
-std::vector<std::tuple<int, std::string, std::string>> kernels() {
-  std::vector<std::tuple<int, std::string, std::string>> rows;
-  for (int i = 0; i < kKernelCount; ++i)
-    rows.emplace_back(static_cast<int>(kKernelTable[i].kernel->kind), kKernelTable[i].kernel->name,
-                      isa_name(kKernelTable[i].isa));
-  return rows;
-}
-
 }  // namespace
 
 void bind_config(py::module_& m) {
@@ -50,16 +41,11 @@ void bind_config(py::module_& m) {
   m.def("isas", &isas, "Instruction sets that this machine can use, from the plainest to the widest.");
   m.def("isa", [] { return isa_name(active_isa()); }, "The instruction set in use.");
   m.def("set_isa", &set_active_isa, py::arg("name"), "Use another instruction set from now on. Plans keep theirs.");
-  m.def(
-      "kernel_names", [](const std::string& op) { return algorithm_names(op_info(op).kind); }, py::arg("op"),
-      "Algorithms that exist for an operation, whatever they can serve.");
-  m.def("num_threads", &num_threads, "Threads that a call uses at most.");
   m.def("get_num_threads", &num_threads, "Threads that a call uses at most.");
   m.def("set_num_threads", &set_num_threads, py::arg("count"), "0 goes back to the rule of the environment.");
   m.def("set_worth_a_thread", &set_worth_a_thread, py::arg("ns"),
         "Predicted nanoseconds that are worth one thread more: 0 divides everything (for tests), -1 is the default.");
   m.def("thread_rule", &thread_rule, "Which rule decided on the number of threads.");
-  m.def("kernels", &kernels, "(operation kind, algorithm, instruction set) of every kernel in the library.");
 }
 
 }  // namespace cnnkern

@@ -94,6 +94,25 @@ Buffer::Buffer(int64_t bytes) : bytes_(bytes) {
   memory_.reset(static_cast<char*>(memory));
 }
 
+Buffer BufferList::take(int64_t bytes) {
+  if (std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock); lock.owns_lock())
+    for (auto it = free_.begin(); it != free_.end(); ++it)
+      if (it->bytes() >= bytes) {
+        Buffer found = std::move(*it);
+        free_.erase(it);
+        return found;
+      }
+  return Buffer(bytes);
+}
+
+void BufferList::give(Buffer buffer) {
+  if (buffer.bytes() > largest_kept_) return;
+  std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
+  if (!lock.owns_lock()) return;
+  if (free_.size() == most_kept_) free_.erase(free_.begin());
+  free_.push_back(std::move(buffer));
+}
+
 std::vector<Choice> choices(const Op& op, const std::string& algorithm) {
   const Isa active = active_isa();
   std::vector<Choice> found;
@@ -113,16 +132,6 @@ std::vector<Choice> choices(const Op& op, const std::string& algorithm) {
   std::stable_sort(found.begin(), found.end(),
                    [](const Choice& a, const Choice& b) { return a.variant.ns < b.variant.ns; });
   return found;
-}
-
-std::vector<std::string> algorithm_names(OpKind kind) {
-  std::vector<std::string> names;
-  for (int i = 0; i < kKernelCount; ++i) {
-    const Kernel* kernel = kKernelTable[i].kernel;
-    if (kernel->kind == kind && std::find(names.begin(), names.end(), kernel->name) == names.end())
-      names.push_back(kernel->name);
-  }
-  return names;
 }
 
 std::shared_ptr<const Ready> make_ready(const Op& op, const Choice& choice) {

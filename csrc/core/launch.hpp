@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdlib>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,21 @@ class Buffer {
   int64_t bytes_ = 0;
 };
 
+// Buffers kept for the next call, bounded in number and size. The lock is only tried: one that another thread held at the
+// moment of a fork stays locked in the child, which then merely allocates.
+class BufferList {
+ public:
+  BufferList(size_t most_kept, int64_t largest_kept) : most_kept_(most_kept), largest_kept_(largest_kept) {}
+  Buffer take(int64_t bytes);
+  void give(Buffer buffer);
+
+ private:
+  const size_t most_kept_;
+  const int64_t largest_kept_;
+  std::mutex mutex_;
+  std::vector<Buffer> free_;
+};
+
 struct Choice {
   const Kernel* kernel = nullptr;
   Variant variant{};
@@ -32,8 +48,6 @@ struct Choice {
 // Every variant of every kernel that can serve `op` on the active instruction set (a kernel that it lacks comes from the
 // next one down), the cheapest first. `algorithm` keeps only that kernel; "" keeps all.
 std::vector<Choice> choices(const Op& op, const std::string& algorithm = "");
-// The names of the kernels of this kind of operation, whatever they can serve.
-std::vector<std::string> algorithm_names(OpKind kind);
 
 // A kernel made ready for one operation, with the memory of its table.
 struct Ready {

@@ -40,8 +40,6 @@ void run_pack(void* opaque, int thread, int threads, Barrier&) {
   if (part.first < part.last) job.ready->kernel->pack(prepared, part.first, part.last, job.weight, job.packed);
 }
 
-constexpr size_t kMostArenas = 8;
-
 }  // namespace
 
 std::shared_ptr<const Buffer> PackedWeights::find_or_pack(const std::string& key, const Ready& ready,
@@ -194,18 +192,7 @@ void Plan::run(void* const* inputs, void* const* outputs, int threads, double* n
   require(frozen_, "plan", "is not frozen");
   threads = std::min(threads, useful_threads(predicted_ns_));
   const int64_t bytes = memory_bytes(threads);
-  Buffer memory;
-  // Only tried: a lock that another thread held at the moment of a fork stays locked in the child, which then merely
-  // allocates. The same below.
-  if (std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock); lock.owns_lock()) {
-    for (auto it = arenas_.begin(); it != arenas_.end(); ++it)
-      if (it->bytes() >= bytes) {
-        memory = std::move(*it);
-        arenas_.erase(it);
-        break;
-      }
-  }
-  if (memory.bytes() < bytes) memory = Buffer(bytes);
+  Buffer memory = arenas_.take(bytes);
   char* const shared = memory.data() + arena_bytes_;
   char* const pack = shared + shared_bytes_;
   const Workspace workspace{shared, pack + pack_bytes_, scratch_bytes_};
@@ -230,9 +217,7 @@ void Plan::run(void* const* inputs, void* const* outputs, int threads, double* n
     }
   }
   execute(steps.data(), static_cast<int>(steps.size()), workspace, threads, nanoseconds);
-
-  std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
-  if (lock.owns_lock() && arenas_.size() < kMostArenas) arenas_.push_back(std::move(memory));
+  arenas_.give(std::move(memory));
 }
 
 }  // namespace cnnkern

@@ -30,6 +30,8 @@ struct StepReport {
   int64_t packed_bytes, shared_bytes, scratch_bytes;
 };
 
+constexpr int64_t kMaxArenaBytes = int64_t{1} << 62;  // an arena of any size is kept: its plan needs it again
+
 class Plan {
  public:
   // `packed` is null where weights change from run to run (training): they are packed in every run.
@@ -86,8 +88,7 @@ class Plan {
   bool frozen_ = false;
   int64_t arena_bytes_ = 0, shared_bytes_ = 0, scratch_bytes_ = 0, pack_bytes_ = 0;
   double predicted_ns_ = 0;
-  mutable std::mutex mutex_;
-  mutable std::vector<Buffer> arenas_;
+  mutable BufferList arenas_{8, kMaxArenaBytes};  // as many callers at once
 };
 
 }  // namespace cnnkern

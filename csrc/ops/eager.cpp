@@ -14,37 +14,10 @@ namespace {
 
 int64_t round_up(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
-// Keeps a few buffers from call to call: fresh pages cost more than many kernels. Bounded in number and size. The lock is
-// only tried: one that another thread held at the moment of a fork stays locked in the child, which then merely allocates.
-class BufferList {
- public:
-  Buffer take(int64_t bytes) {
-    if (std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock); lock.owns_lock())
-      for (auto it = free_.begin(); it != free_.end(); ++it)
-        if (it->bytes() >= bytes) {
-          Buffer found = std::move(*it);
-          free_.erase(it);
-          return found;
-        }
-    return Buffer(bytes);
-  }
-  void give(Buffer buffer) {
-    constexpr int64_t kLargestKept = int64_t{256} << 20;
-    constexpr size_t kMostKept = 4;
-    if (buffer.bytes() > kLargestKept) return;
-    std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
-    if (!lock.owns_lock()) return;
-    if (free_.size() == kMostKept) free_.erase(free_.begin());
-    free_.push_back(std::move(buffer));
-  }
-
- private:
-  std::mutex mutex_;
-  std::vector<Buffer> free_;
-};
-
+// Fresh pages cost more than many kernels, so a few buffers are kept from call to call.
 BufferList& buffers() {
-  static BufferList* list = new BufferList;  // never destroyed: daemon threads may still compute at exit
+  static BufferList* list =
+      new BufferList(4, int64_t{256} << 20);  // never destroyed: daemon threads may still compute at exit
   return *list;
 }
 
