@@ -88,7 +88,14 @@ struct BatchNorm {
 enum class Function : int32_t {
   kRelu, kLeakyRelu, kSigmoid, kTanh, kClamp,   // unary; *_grad takes dy and x (relu, leaky, clamp) or dy and y (sigmoid, tanh)
   kNegate, kExp, kLog, kSqrt, kSquare, kScale,  // kScale: alpha x + beta
+  kElu,                                         // x > 0: beta x, else beta alpha (exp(gamma x) - 1); the gradients from here on take x
+  kSilu, kHardSwish, kHardSigmoid, kGelu, kGeluTanh, kMish, kLogSigmoid, kSoftsign,
+  kSoftplus,                                    // log(1 + exp(alpha x)) / alpha; x where alpha x > beta
+  kHardShrink, kSoftShrink,                     // 0 for |x| <= alpha; beyond it x or x -+ alpha
+  kThreshold,                                   // x where x > alpha, else beta
+  kAbs, kPower,                                 // kPower: x ^ alpha
   kAdd, kSubtract, kMultiply, kDivide,          // binary
+  kMaximum, kMinimum,                           // NaN wins
 };
 
 // unary: x -> y       unary_grad: dy, x or y -> dx       All the same shape, layout may be either (borders may differ).
@@ -98,7 +105,7 @@ struct Unary {
   Tensor x, y;  // backward: kSaved and kDx
   Tensor dy;    // backward only; like dx where it is not present
   Function function;
-  float alpha, beta;  // leaky slope; clamp low, high; scale factor, offset
+  float alpha, beta, gamma;  // leaky slope; clamp low, high; scale factor, offset; ...
 };
 
 // binary: a, b -> y. An axis of a or b may have size 1 where y has more (broadcast): its stride is then 0.
@@ -152,6 +159,46 @@ struct Dropout {
   uint32_t node;
 };
 
+// uniform: rng -> y: numbers of [0, 1) drawn as dropout draws its own (x is not present)
+
+// group_norm:       x, weight?, bias? -> y, save_mean, save_rstd (N, groups)         each group of each image for itself
+// group_norm_grad:  dy, x, save_mean, save_rstd, weight? -> dx, dweight, dbias
+struct GroupNorm {
+  enum Arg { kX, kWeight, kBias, kY, kMean, kRstd };
+  enum GradArg { kGDy, kGX, kGMean, kGRstd, kGWeight, kGDx, kGDweight, kGDbias };
+  Tensor x, y, dx;  // y: also dy; weight and bias are (1, C)
+  int64_t groups;
+  int32_t has_weight, has_bias;
+  float eps;
+};
+
+// local_response_norm:       x -> y = x / (k + alpha / size * sum of x^2 over `size` neighbouring channels) ^ beta
+// local_response_norm_grad:  dy, x -> dx
+struct LocalResponseNorm {
+  enum Arg { kX, kY };
+  enum GradArg { kDy, kSaved, kDx };
+  Tensor x, y, dy;  // backward: kSaved and kDx
+  int64_t size;     // channels c - size / 2 .. c + (size - 1) / 2, zeros beyond the ends
+  float alpha, beta, k;
+};
+
+// resample: x, start, index, weight -> y: along one axis y[i] = sum over t in start[i] .. start[i + 1] - 1 of
+// weight[t] x[index[t]]. Interpolation, gathering, continued borders, and (transposed tables) the gradients of all these.
+// A kernel keeps to the arrays whatever the tables say.
+struct Resample {
+  enum Arg { kX, kStart, kIndex, kWeight, kY };  // start int32 (1, out + 1), index int32 (1, taps), weight float (1, taps)
+  Tensor x, y;
+  int64_t taps;
+  int32_t axis;  // of N, C, D, H, W
+};
+
+// permute: x -> y, axis i of y is axis axes[i] of x; plain
+struct Permute {
+  enum Arg { kX, kY };
+  Tensor x, y;
+  int32_t axes[5];
+};
+
 // sgd_step:   parameter, gradient, buffer?, hyper           parameter and buffer updated in place
 // adam_step:  parameter, gradient, m, v, hyper              parameter, m and v updated in place
 // hyper is float (1, 8): values that change from step to step, so that a schedule does not plan again.
@@ -179,7 +226,9 @@ enum class OpKind : int32_t {
   kBatchNorm, kBatchNormTraining, kBatchNormGrad,
   kUnary, kUnaryGrad, kBinary, kSumTo, kCopy,
   kSoftmax, kLogSoftmax, kSoftmaxGrad, kLogSoftmaxGrad, kCrossEntropy, kCrossEntropyGrad,
-  kDropout, kSgdStep, kAdamStep,
+  kDropout, kUniform, kSgdStep, kAdamStep,
+  kGroupNorm, kGroupNormGrad, kLocalResponseNorm, kLocalResponseNormGrad,
+  kResample, kPermute,
   kPeak,
   kCount,
 };
@@ -197,6 +246,10 @@ struct Op {
     Copy copy;
     Softmax softmax;
     Dropout dropout;
+    GroupNorm group_norm;
+    LocalResponseNorm local_response_norm;
+    Resample resample;
+    Permute permute;
     Optimizer optimizer;
     Peak peak;
   };

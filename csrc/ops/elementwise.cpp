@@ -7,9 +7,12 @@
 namespace cnnkern {
 namespace {
 
-constexpr const char* kUnary[] = {"relu", "leaky_relu", "sigmoid", "tanh",   "clamp", "negative",
-                                  "exp",  "log",        "sqrt",    "square", "scale"};
-constexpr const char* kBinary[] = {"add", "subtract", "multiply", "divide"};
+// In the order of Function.
+constexpr const char* kUnary[] = {
+    "relu",       "leaky_relu", "sigmoid",  "tanh",       "clamp",      "negative",    "exp",  "log",       "sqrt",
+    "square",     "scale",      "elu",      "silu",       "hardswish",  "hardsigmoid", "gelu", "gelu_tanh", "mish",
+    "logsigmoid", "softsign",   "softplus", "hardshrink", "softshrink", "threshold",   "abs",  "power"};
+constexpr const char* kBinary[] = {"add", "subtract", "multiply", "divide", "maximum", "minimum"};
 
 template <size_t kCount>
 Function function_named(const OpInfo& info, const Attributes& attributes, const char* const (&names)[kCount],
@@ -35,6 +38,7 @@ void make_unary(const OpInfo& info, const Attributes& attributes, const Tensors&
   op.unary.function = function_named(info, attributes, kUnary, Function::kRelu);
   op.unary.alpha = attributes.real("alpha", op.unary.function == Function::kLeakyRelu ? 0.01 : 1.0);
   op.unary.beta = attributes.real("beta", 0);
+  op.unary.gamma = attributes.real("gamma", 1);
 }
 
 void make_binary(const OpInfo& info, const Attributes& attributes, const Tensors& args, Op& op) {
