@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnnkern import _core
-from cnnkern.engine.layout import NO_BORDER, Layout
+from cnnkern.engine.layout import NO_BORDER, Border, Layout, widest
 from cnnkern.engine.planner import Lifetime, plan_memory
+from cnnkern.engine.views import View, channel_views, place
 from cnnkern.graph import Array, Graph, Shape, Symbol
 
 
@@ -37,8 +38,11 @@ class Frozen:
     def _build(self, packed: Any | None) -> None:
         self.plan = _core.Plan(packed)
         self._layout = Layout(self.graph)
+        self._views = channel_views(self._layout)
+        self._borders = self._common_borders()
         self._tensor: dict[tuple[Symbol, bool], int] = {}  # symbol, blocked?
         self._life: dict[int, list[int]] = {}  # arena tensors: first and last step
+        self._inside: dict[int, int] = {}  # tensors that live in another one
         self._root = self._aliases()
         for index, symbol in enumerate(self.inputs):
             self.plan.input(self._new(symbol, False), index)
@@ -62,6 +66,13 @@ class Frozen:
         for tensor, offset in offsets.items():
             self.plan.arena(tensor, offset)
         self.plan.freeze(arena_bytes)
+
+    def _common_borders(self) -> dict[Symbol, Border]:
+        """A map and those that live in it have one border: the widest that any of them needs."""
+        borders = dict(self._layout.border)
+        for symbol, (root, _) in self._views.items():
+            borders[root] = widest(borders.get(root, NO_BORDER), borders.get(symbol, NO_BORDER))
+        return borders
 
     def _aliases(self) -> dict[Symbol, Symbol]:
         """The symbol whose memory each symbol uses: a reshape shares that of its input."""
@@ -95,7 +106,7 @@ class Frozen:
         return late
 
     def _new(self, symbol: Symbol, blocked: bool) -> int:
-        border = self._layout.border.get(symbol, NO_BORDER) if blocked else NO_BORDER
+        border = self._borders.get(symbol, NO_BORDER) if blocked else NO_BORDER
         tensor: int = self.plan.tensor(symbol.shape, blocked, list(border))
         self._tensor[symbol, blocked] = tensor
         return tensor
@@ -103,6 +114,8 @@ class Frozen:
     def _get(self, symbol: Symbol, blocked: bool) -> int:
         """The tensor of a symbol in a layout; made by a reorder if it exists only in the other."""
         root = symbol if blocked else self._root[symbol]
+        if blocked and root in self._views:
+            return self._view(root)
         tensor = self._tensor.get((root, blocked))
         if tensor is None:
             source = self._tensor.get((root, not blocked))
@@ -114,12 +127,38 @@ class Frozen:
             self._step("copy", {}, [source, tensor], views, (symbol, symbol), (not blocked, blocked))
         return tensor
 
+    def _view(self, symbol: Symbol) -> int:
+        """The tensor of a blocked map that lives inside another."""
+        tensor = self._tensor.get((symbol, True))
+        if tensor is None:
+            root, channel = self._views[symbol]
+            whole = self._tensor.get((root, True))
+            if whole is None:
+                whole = self._get(root, True) if (root, False) in self._tensor else self._arena(root, True)
+            tensor = self._tensor[symbol, True] = self.plan.view(whole, symbol.shape, channel)
+            self._inside[tensor] = whole
+        return tensor
+
+    def _in_place(self, call: Any, blocked: tuple[bool, ...]) -> bool:
+        """Does this copy find its data where it would write them?"""
+        if call.op != "copy" or not all(blocked):
+            return False
+        (x, _), (y, _) = call.args
+        if x not in self._views and y not in self._views:
+            return False
+        source, target = place(self._views, x), place(self._views, y)
+        return source == View(target.root, target.channel + call.attrs["offset"][1])
+
     def _arena(self, symbol: Symbol, blocked: bool) -> int:
         tensor = self._new(symbol, blocked)
         self._life[tensor] = [len(self.steps), len(self.steps)]
         return tensor
 
     def _add(self, call: Any, blocked: tuple[bool, ...]) -> None:
+        if self._in_place(call, blocked):
+            self._get(call.args[0][0], True)
+            self._get(call.args[1][0], True)
+            return
         _, written = _core.op_arguments(call.op)
         tensors, views = [], {}
         for i, (symbol, shape) in enumerate(call.args):
@@ -127,7 +166,7 @@ class Frozen:
                 tensors.append(-1)
                 continue
             known = (self._root[symbol], False) in self._tensor or (symbol, True) in self._tensor
-            if written[i] and not known:
+            if written[i] and not known and not (blocked[i] and symbol in self._views):
                 tensors.append(self._arena(symbol, blocked[i]))
             else:
                 tensors.append(self._get(symbol, blocked[i]))
@@ -141,8 +180,9 @@ class Frozen:
         step = len(self.steps)
         report = self.plan.step(op, attrs, tensors, views)
         for tensor in tensors:
-            if tensor in self._life:
-                self._life[tensor][1] = step
+            whole = self._inside.get(tensor, tensor)
+            if whole in self._life:
+                self._life[whole][1] = step
         shapes = tuple(None if symbol is None else symbol.shape for symbol in symbols)
         self.steps.append(StepInfo(op, report["algorithm"], shapes, tuple(blocked), report["predicted_ns"]))
 

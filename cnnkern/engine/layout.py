@@ -43,7 +43,8 @@ class Layout:
             else:
                 self.uses.append([self._choose(call) for call in calls])
 
-    def _produced_blocked(self, symbol: Symbol) -> bool:
+    def produced_blocked(self, symbol: Symbol) -> bool:
+        """Is this map computed by a step that writes it blocked?"""
         return self._blocked.get(symbol, False)
 
     def _pieces(self, calls: list[KernelCall]) -> list[Use]:
@@ -53,12 +54,12 @@ class Layout:
             *calls[0].args[-1]
         )
         whole = all(call.args[0][0].shape[1] % 16 == 0 for call in calls[:-1])
-        blocked = aligned and whole and any(self._produced_blocked(call.args[0][0]) for call in calls)
+        blocked = aligned and whole and any(self.produced_blocked(call.args[0][0]) for call in calls)
         self._blocked[result] = blocked
         if blocked:
             self.border.setdefault(result, NO_BORDER)
         return [
-            Use(call, (self._produced_blocked(call.args[0][0]) and _is_map(*call.args[0]), blocked)) for call in calls
+            Use(call, (self.produced_blocked(call.args[0][0]) and _is_map(*call.args[0]), blocked)) for call in calls
         ]
 
     def _choose(self, call: KernelCall) -> Use:
@@ -72,7 +73,7 @@ class Layout:
             if call.op == "conv2d":
                 options.append([flag and i != 0 for i, flag in enumerate(able)])
             if call.op == "copy":
-                options.append([self._produced_blocked(call.args[0][0]) and able[0], able[1]])
+                options.append([self.produced_blocked(call.args[0][0]) and able[0], able[1]])
         best: tuple[float, list[bool], list[Border]] | None = None
         for flags in options:
             try:
@@ -91,14 +92,14 @@ class Layout:
         _, flags, borders = best
         for (symbol, _), flag, border, output in zip(call.args, flags, borders, written, strict=True):
             if flag and symbol is not None:
-                self.border[symbol] = _widest(self.border.get(symbol, NO_BORDER), border)
+                self.border[symbol] = widest(self.border.get(symbol, NO_BORDER), border)
             if output and symbol is not None:
                 self._blocked[symbol] = flag
         return Use(call, tuple(flags))
 
     def _reorder(self, symbol: Symbol, blocked: bool, output: bool) -> float:
         """Predicted time of bringing an input into the wanted layout, or of what the readers of an output will need."""
-        has = blocked == (self._wants_blocked.get(symbol, blocked) if output else self._produced_blocked(symbol))
+        has = blocked == (self._wants_blocked.get(symbol, blocked) if output else self.produced_blocked(symbol))
         return 0.0 if has else _REORDER_NS + symbol.size * _REORDER_NS_PER_ELEMENT
 
 
@@ -106,7 +107,7 @@ def _is_map(value: Any, shape: tuple[int, ...] | None) -> bool:
     return value is not None and len(value.shape) == 4 and tuple(value.shape) == tuple(shape or ())
 
 
-def _widest(a: Border, b: Border) -> Border:
+def widest(a: Border, b: Border) -> Border:
     return max(a[0], b[0]), max(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])
 
 

@@ -90,6 +90,13 @@ void bind_plan(py::module_& m) {
       .def("tensor", &PyPlan::tensor, py::arg("shape"), py::arg("blocked") = false,
            py::arg("border") = std::vector<int32_t>{}, "A new tensor; its number.")
       .def(
+          "view",
+          [](PyPlan& self, int whole, const py::handle& shape, int64_t channel) {
+            return self.plan.add_view(whole, read_shape(shape), channel);
+          },
+          py::arg("whole"), py::arg("shape"), py::arg("channel"),
+          "A new tensor that lives in a blocked one, from a channel on; its number.")
+      .def(
           "bytes", [](const PyPlan& self, int tensor) { return tensor_bytes(self.plan.tensor(tensor)); },
           py::arg("tensor"))
       .def(

@@ -64,7 +64,20 @@ int64_t PackedWeights::bytes() const {
 
 int Plan::add_tensor(const Tensor& tensor) {
   require(!frozen_, "plan", "is frozen");
-  slots_.push_back({tensor, Place::kNone, 0, nullptr});
+  slots_.push_back({tensor, Place::kNone, 0, -1, nullptr});
+  return static_cast<int>(slots_.size()) - 1;
+}
+
+int Plan::add_view(int whole, const Tensor& plain, int64_t channel) {
+  require(!frozen_, "plan", "is frozen");
+  const Slot& slot = slots_.at(whole);
+  Tensor t = slot.tensor;
+  require(t.layout == Layout::kBlocked && slot.place != Place::kInside && channel >= 0 && channel % kBlock == 0 &&
+              plain.c > 0 && channel + plain.c <= t.c && (plain.c % kBlock == 0 || channel + plain.c == t.c) &&
+              plain.n == t.n && plain.d == t.d && plain.h == t.h && plain.w == t.w,
+          "plan", "a view must be whole channel blocks of a blocked tensor");
+  t.c = plain.c;
+  slots_.push_back({t, Place::kInside, channel / kBlock * t.sc, whole, nullptr});
   return static_cast<int>(slots_.size()) - 1;
 }
 
@@ -163,7 +176,7 @@ void Plan::freeze(int64_t arena_bytes) {
   for (const Entry& entry : entries_) {
     for (int arg : entry.args) {
       if (arg < 0) continue;
-      const Slot& slot = slots_[arg];
+      const Slot& slot = slots_[slots_[arg].place == Place::kInside ? slots_[arg].whole : arg];
       require(slot.place != Place::kNone, "plan", "tensor " + std::to_string(arg) + " has no place");
       require(slot.place != Place::kArena || slot.where + tensor_bytes(slot.tensor) <= arena_bytes_, "plan",
               "tensor " + std::to_string(arg) + " leaves the arena");
@@ -184,6 +197,7 @@ void* Plan::resolve(const Slot& slot, char* arena, void* const* inputs, void* co
     case Place::kArena: return reinterpret_cast<float*>(arena + slot.where) + origin_offset(slot.tensor);
     case Place::kInput: return inputs[slot.where];
     case Place::kOutput: return outputs[slot.where];
+    case Place::kInside: return static_cast<float*>(resolve(slots_[slot.whole], arena, inputs, outputs)) + slot.where;
     default: return slot.pointer;
   }
 }

@@ -39,6 +39,8 @@ class Plan {
 
   // Tensors get their place once: in the arena, from the caller's inputs or outputs, or constant memory that outlives the plan.
   int add_tensor(const Tensor& tensor);
+  // Part of a blocked tensor, from `channel` (a multiple of 16) on, with the shape of `plain` and the whole's strides and border.
+  int add_view(int whole, const Tensor& plain, int64_t channel);
   void place_arena(int tensor, int64_t offset);
   void place_input(int tensor, int index);
   void place_output(int tensor, int index);
@@ -63,11 +65,12 @@ class Plan {
   void run(void* const* inputs, void* const* outputs, int threads, double* nanoseconds = nullptr) const;
 
  private:
-  enum class Place { kNone, kArena, kInput, kOutput, kConstant };
+  enum class Place { kNone, kArena, kInput, kOutput, kConstant, kInside };
   struct Slot {
     Tensor tensor;
     Place place = Place::kNone;
-    int64_t where = 0;  // bytes into the arena, or index of the caller's array
+    int64_t where = 0;  // bytes into the arena, index of the caller's array, or elements into the whole
+    int whole = -1;     // the tensor that it lives in
     void* pointer = nullptr;
   };
   struct Entry {
