@@ -9,6 +9,7 @@ from cnnkern.nn.dense import Flatten, Linear
 from cnnkern.nn.module import Module
 from cnnkern.nn.norm import BatchNorm1d, BatchNorm2d
 from cnnkern.nn.pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d
+from cnnkern.nn.squeeze import SqueezeExcitation
 from cnnkern.nn.summary import LayerRow, Summary, count_macs
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Sequential",
     "Sigmoid",
     "Softmax",
+    "SqueezeExcitation",
     "Summary",
     "Tanh",
     "count_macs",
