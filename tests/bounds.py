@@ -58,9 +58,9 @@ def _sum_of_squares(case: Case, values: Any, **attrs: Any) -> Array:
 
 
 def _conv(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
-    if case.op == "conv2d":
+    if "grad" not in case.op:
         return [(_sum_of_squares(case, values, activation="none"), values[1][0].size)]
-    if case.op == "conv2d_grad_input":
+    if case.op.endswith("_grad_input"):
         weight = values[1]
         return [(_sum_of_squares(case, values), weight.size / (weight.shape[1] * case.attrs["groups"]))]
     dy = values[1]
@@ -180,7 +180,7 @@ def _adam(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
 
 
 _RULES: dict[str, Callable[[Case, Any, Sequence[Array]], list[Term]]] = {
-    **dict.fromkeys(("conv2d", "conv2d_grad_input", "conv2d_grad_weight"), _conv),
+    **{f"conv{axes}d{part}": _conv for axes in (1, 2, 3) for part in ("", "_grad_input", "_grad_weight")},
     "matmul": _matmul,
     **dict.fromkeys(("avg_pool2d", "avg_pool2d_grad", "adaptive_avg_pool2d", "adaptive_avg_pool2d_grad"), _average),
     "sum_to": _sum_to,

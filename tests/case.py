@@ -7,24 +7,13 @@ from typing import Any
 
 Shape = tuple[int, ...]
 
-_NO_PADDING = ((0, 0), (0, 0))
 _EPILOGUE = {"activation": "none", "slope": 0.25, "low": -4.0, "high": 5.0}
-_CONV = {"stride": (1, 1), "padding": _NO_PADDING, "dilation": (1, 1), "groups": 1}
-_POOL = {"stride": (1, 1), "padding": _NO_PADDING}
-_MAX_POOL = {**_POOL, "dilation": (1, 1)}
-_AVG_POOL = {**_POOL, "count_include_pad": True, "divisor": 0}
+_AVERAGE = {"count_include_pad": True, "divisor": 0}
 _LOSS = {"reduction": "mean", "ignore_index": -100, "label_smoothing": 0.0, "log_probabilities": False}
 
 # What an attribute is where a case does not say. An attribute that always has to be said is missing here.
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "conv2d": {**_CONV, **_EPILOGUE},
-    "conv2d_grad_input": _CONV,
-    "conv2d_grad_weight": _CONV,
     "matmul": {"transpose_a": False, "transpose_b": False, **_EPILOGUE},
-    "max_pool2d": _MAX_POOL,
-    "max_pool2d_grad": _MAX_POOL,
-    "avg_pool2d": _AVG_POOL,
-    "avg_pool2d_grad": _AVG_POOL,
     "batch_norm": {"eps": 1e-5, **_EPILOGUE},
     "batch_norm_training": {"eps": 1e-5, "momentum": 0.1, **_EPILOGUE},
     "batch_norm_grad": {"training": True},
@@ -40,8 +29,15 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "sgd_step": {"momentum": 0.0, "dampening": 0.0, "weight_decay": 0.0, "nesterov": False},
     "adam_step": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "decoupled": False},
 }
+for _axes in (1, 2, 3):
+    _window = {"stride": (1,) * _axes, "padding": ((0, 0),) * _axes}
+    _taps = {**_window, "dilation": (1,) * _axes}
+    DEFAULTS[f"conv{_axes}d"] = {**_taps, "groups": 1, **_EPILOGUE}
+    DEFAULTS[f"conv{_axes}d_grad_input"] = DEFAULTS[f"conv{_axes}d_grad_weight"] = {**_taps, "groups": 1}
+    DEFAULTS[f"max_pool{_axes}d"] = DEFAULTS[f"max_pool{_axes}d_grad"] = _taps
+    DEFAULTS[f"avg_pool{_axes}d"] = DEFAULTS[f"avg_pool{_axes}d_grad"] = {**_window, **_AVERAGE}
 # Inputs of operations whose last ones are optional.
-_INPUTS = {"conv2d": 4, "matmul": 3}
+_INPUTS = {"conv1d": 4, "conv2d": 4, "conv3d": 4, "matmul": 3}
 
 
 @dataclass(frozen=True)
@@ -89,22 +85,22 @@ def _parse_shape(text: str) -> Shape | None:
 
 
 def conv_output(x: Shape, w: Shape, attrs: dict[str, Any]) -> Shape:
-    """Shape of y of a convolution of x (N, C, H, W) with w (O, C / groups, R, S)."""
+    """Shape of y of a convolution of x (N, C, H, W) with w (O, C / groups, R, S), or over other numbers of axes."""
     sizes = [
         (x[2 + i] + sum(attrs["padding"][i]) - attrs["dilation"][i] * (w[2 + i] - 1) - 1) // attrs["stride"][i] + 1
-        for i in (0, 1)
+        for i in range(len(x) - 2)
     ]
     return (x[0], w[0], *sizes)
 
 
 def conv_direction(case: Case, op: str) -> Case:
-    """A case of conv2d as one of conv2d_grad_input or conv2d_grad_weight, with the same geometry."""
-    if op == "conv2d":
+    """A case of a forward convolution as one of its gradients, with the same geometry."""
+    if op == case.op:
         return case
     x, w = case.shapes[0], case.shapes[1]
     assert x is not None and w is not None
-    attrs = {key: case.attrs[key] for key in _CONV}
+    attrs = {key: case.attrs[key] for key in ("stride", "padding", "dilation", "groups")}
     y = conv_output(x, w, attrs)
-    if op == "conv2d_grad_input":
+    if op.endswith("_grad_input"):
         return make(op, (y, w), input_shape=x, **attrs)
     return make(op, (x, y), weight_shape=w, **attrs)

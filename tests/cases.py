@@ -85,6 +85,29 @@ _CONV = f"""
   8x16x14x14,16x16x3x3:{P1}
 """
 
+_CONV1D = """
+  1x1x1,1x1x1
+  2x16x17,16x16x3,16:padding=((1,1),)
+  1x17x33,33x17x3,33:padding=((0,2),):stride=(2,)
+  1x5x9,7x5x4:dilation=(2,)
+  2x18x29,18x1x5,18:padding=((2,2),):groups=18
+  1x6x14,9x2x3:groups=3:stride=(3,)
+  0x3x8,16x3x3,16
+  1x1x100,16x1x25,16:padding=((12,12),):stride=(4,)
+"""
+_CONV3D = """
+  1x1x1x1x1,1x1x1x1x1
+  2x16x3x5x6,16x16x3x3x3,16:padding=((1,1),(1,1),(1,1))
+  1x17x4x5x5,33x17x3x3x3,33:padding=((0,1),(1,1),(2,0)):stride=(2,1,2)
+  1x5x5x6x7,7x5x2x3x4:dilation=(2,1,1)
+  1x3x4x9x9,16x3x3x7x7,16:padding=((1,1),(3,3),(3,3)):stride=(1,2,2)
+  2x16x4x4x4,18x16x1x1x1,18:stride=(2,2,2)
+  2x20x2x3x5,8x20x1x1x1
+  0x3x4x4x4,16x3x3x3x3,16
+  1x16x1x7x7,16x16x3x3x3:padding=((1,1),(1,1),(1,1))
+  1x4x7x1x1,5x4x3x1x1
+"""
+
 # The epilogue of the forward direction: bias, residual, activation; channels that do not fill a block.
 _CONV_EPILOGUE = f"""
   2x16x6x7,18x16x3x3,18,2x18x6x7:{P1}:activation=relu
@@ -292,10 +315,10 @@ def _lines(text: str) -> Iterator[str]:
     return (line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("#"))
 
 
-def _conv_rows(text: str) -> Iterator[Case]:
+def _conv_rows(text: str, forward: str = "conv2d") -> Iterator[Case]:
     for line in _lines(text):
-        case = parse(f"conv2d:{line}")
-        yield from (conv_direction(case, op) for op in CONV_DIRECTIONS)
+        case = parse(f"{forward}:{line}")
+        yield from (conv_direction(case, op.replace("conv2d", forward)) for op in CONV_DIRECTIONS)
 
 
 def _pool_rows(text: str, *ops: str) -> Iterator[Case]:
@@ -320,6 +343,8 @@ def pool_backward(forward: Case) -> Case:
 
 ROWS: list[Case] = [
     *_conv_rows(_CONV),
+    *_conv_rows(_CONV1D, "conv1d"),
+    *_conv_rows(_CONV3D, "conv3d"),
     *(parse(f"conv2d:{line}") for line in _lines(_CONV_EPILOGUE)),
     *_pool_rows(_POOL, "max_pool2d", "avg_pool2d"),
     *_pool_rows(_MAX_POOL, "max_pool2d"),

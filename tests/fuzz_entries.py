@@ -95,32 +95,32 @@ def indices(count: int, *shape: int, low: int = 0) -> Arg:
     return Arg(valid, ruins)
 
 
-def _pieces(value: Any, good: int) -> Iterator[Any]:
+def _pieces(value: Any, good: int, axes: int) -> Iterator[Any]:
     yield value
-    yield (value, good)
-    yield [good, value]
+    yield (value, *(good,) * (axes - 1))
+    yield [*(good,) * (axes - 1), value]
 
 
-def pair(good: int, low: int, none: bool = False, keeps: bool = False) -> Arg:
-    """An integer not below `low`, or two. none: None is valid too; keeps: None in a place is."""
+def pair(good: int, low: int, none: bool = False, keeps: bool = False, axes: int = 2) -> Arg:
+    """An integer not below `low`, or two (`axes` of them). none: None is valid too; keeps: None in a place is."""
 
     def ruins(rng: np.random.Generator) -> list[Ruin]:
         found = [Ruin("None", None)] if not none else []
         found += [Ruin("a dict", {}), Ruin("an object", Anything()), Ruin("the word", "wide"), Ruin("bytes", b"1")]
         found += [
-            Ruin("three", (good,) * 3),
+            Ruin("one too many", (good,) * (axes + 1)),
             Ruin("five", [good] * 5),
             Ruin("nothing", ()),
-            Ruin("nested", ((good, good), good)),
+            Ruin("nested", ((good, good), *(good,) * (axes - 1))),
         ]
         found += [Ruin("floats", np.array([1.0, 2.0])), Ruin("an array", np.array([good, good]))]
         bad: list[Any] = [low - 1, low - int(rng.integers(1, 1000)), -(2**31), -(2**63), -(2**70)]
         bad += [2**31, 2**63, 2**64 + 1, 10**30, 0.5, float(good), float("nan"), True, 1j, "1", b"1", [good]]
         bad += [np.float32(1), np.bool_(True), np.array(1.0)]
         if not keeps:
-            bad += [(None, None)]
+            bad += [(None,) * axes]
         for value in bad:
-            for piece in _pieces(value, good):
+            for piece in _pieces(value, good, axes):
                 if piece != [good] or not isinstance(piece, list):  # one element counts for both axes
                     found.append(Ruin(f"{piece!r}", piece))
         return found
@@ -232,7 +232,6 @@ def algorithm() -> Arg:
 _ONE = {"alone": True}
 _MAP = {"ranks": (3, 4)}
 _FIXED = {"ranks": (4,), "exact": (0, 1, 2, 3)}
-_CONV = {"stride": pair(1, 1), "padding": pair(1, 0), "dilation": pair(1, 1), "groups": integer(1, 1, 1)}
 _WINDOW = {"kernel_size": pair(2, 1), "stride": pair(2, 1, none=True), "padding": pair(0, 0)}
 _CLASSES = {
     "weight": array(5, ranks=(1,), exact=(0,), optional=True),
@@ -253,26 +252,46 @@ def _backward(saved: str, **more: Arg) -> dict[str, Arg]:
     return {"grad_output": array(2, 3, 4, exact=(0, 1, 2)), saved: array(2, 3, 4, exact=(0, 1, 2)), **more}
 
 
+def _convolutions(axes: int) -> dict[str, dict[str, Arg]]:
+    """All functions of a convolution over so many axes."""
+    size, kernel = (6, 8, 7)[-axes:], (2, 3, 2)[-axes:]
+    x, w, y = (2, 3, *size), (4, 3, *kernel), (2, 4, *(n - k + 1 for n, k in zip(size, kernel, strict=True)))
+    larger = (2, 3, *(n + k - 1 for n, k in zip(size, kernel, strict=True)))
+    maps, fixed = {"ranks": (axes + 1, axes + 2)}, {"ranks": (axes + 2,), "exact": tuple(range(axes + 2))}
+    rank = {"ranks": (axes + 2,)}
+    kinds = {"stride": pair(1, 1, axes=axes), "padding": pair(0, 0, axes=axes), "dilation": pair(1, 1, axes=axes)}
+    kinds["groups"] = integer(1, 1, 1)
+    name, every = f"conv{axes}d", tuple(range(axes + 2))
+    return {
+        name: {
+            "input": array(*x, **maps, exact=(1,)), "weight": array(*w, **rank, exact=(1,)),
+            "bias": array(4, **_VECTOR, optional=True), **kinds, "algorithm": algorithm(), "out": output(*y),
+        },
+        f"{name}_grad_input": {
+            "input_size": sizes(*x, exact=every), "weight": array(*w, **fixed), "grad_output": array(*y, **fixed),
+            **kinds, "algorithm": algorithm(), "out": output(*x),
+        },
+        f"{name}_grad_weight": {
+            "input": array(*x, **fixed), "weight_size": sizes(*w, exact=every), "grad_output": array(*y, **fixed),
+            **kinds, "algorithm": algorithm(), "out": output(*w),
+        },
+        f"{name}_grad_bias": {"grad_output": array(*y, **maps, **_ONE)},
+        f"conv_transpose{axes}d": {
+            "input": array(2, 4, *size, **maps, exact=(1,)), "weight": array(*w, **rank, exact=(0,)),
+            "bias": array(3, **_VECTOR, optional=True), **kinds, "output_padding": pair(0, 0, axes=axes),
+            "algorithm": algorithm(), "out": output(*larger),
+        },
+    }  # fmt: skip
+
+
 _TERM = array(2, 3, 4, exact=(0, 1, 2), numbers=True)
 _INPLACE = {"inplace": Arg(lambda rng: False, lambda rng: [*boolean(False).ruins(rng), Ruin("True", True)])}
 
 # Entry of cnnkern.functional -> its arguments in a valid call.
 FUNCTIONAL: dict[str, dict[str, Arg]] = {
-    "conv2d": {
-        "input": array(2, 3, 8, 7, **_MAP, exact=(1,)), "weight": array(4, 3, 3, 2, ranks=(4,), exact=(1,)),
-        "bias": array(4, **_VECTOR, optional=True), **_CONV, "algorithm": algorithm(), "out": output(2, 4, 8, 8),
-    },
-    "conv2d_grad_input": {
-        "input_size": sizes(2, 3, 8, 7, exact=(0, 1, 2, 3)), "weight": array(4, 3, 3, 2, **_FIXED),
-        "grad_output": array(2, 4, 8, 8, **_FIXED), **_CONV, "algorithm": algorithm(),
-        "out": output(2, 3, 8, 7),
-    },
-    "conv2d_grad_weight": {
-        "input": array(2, 3, 8, 7, **_FIXED), "weight_size": sizes(4, 3, 3, 2, exact=(0, 1, 2, 3)),
-        "grad_output": array(2, 4, 8, 8, **_FIXED), **_CONV, "algorithm": algorithm(),
-        "out": output(4, 3, 3, 2),
-    },
-    "conv2d_grad_bias": {"grad_output": array(2, 4, 8, 8, **_MAP, **_ONE)},
+    **_convolutions(1),
+    **_convolutions(2),
+    **_convolutions(3),
     "linear": {
         "input": array(3, 5, exact=(1,)), "weight": array(4, 5, ranks=(2,), exact=(0, 1)),
         "bias": array(4, **_VECTOR, optional=True),

@@ -46,10 +46,14 @@ class Draw:
     def batch(self) -> int:
         return 0 if self.chance(0.01) else int(self.among(1, 1, 1, 2, 2, 3, 5))
 
-    def pair(self, one: Callable[[], int]) -> tuple[int, int]:
-        """Twice the same three times out of four."""
+    def sizes(self, axes: int, one: Callable[[], int]) -> tuple[int, ...]:
+        """One for each axis, all the same three times out of four."""
         first = one()
-        return first, one() if self.chance(0.25) else first
+        return (first,) * axes if self.chance(0.75) else tuple(one() for _ in range(axes))
+
+    def spatial(self, axes: int) -> tuple[int, ...]:
+        """The spatial sizes of a map; small ones where there are three."""
+        return tuple(self.size() if axes < 3 else self.among(1, 2, 3, 4, 5, 6, 7, 9, 14, 17) for _ in range(axes))
 
     def shape(self, low: int = 1, high: int = 4) -> Shape:
         """A shape of low to high axes, rarely with an empty one."""
@@ -81,31 +85,37 @@ def _conv_channels(draw: Draw) -> tuple[int, int, int]:
     return draw.between(2, 5), draw.between(1, 17), draw.between(1, 17)
 
 
-def _conv_once(draw: Draw) -> Case | None:
+def axes_of(op: str) -> int:
+    """Spatial axes of conv1d, max_pool3d_grad, ..."""
+    return next(axes for axes in (1, 2, 3) if f"{axes}d" in op)
+
+
+def _conv_once(draw: Draw, axes: int) -> Case | None:
     n = draw.batch()
     groups, c, o = _conv_channels(draw)
-    kernel = (1, 1) if draw.chance(0.2) else draw.pair(lambda: draw.among(1, 2, 3, 3, 3, 4, 5, 5, 7, 11))
-    stride = draw.pair(lambda: draw.among(1, 1, 1, 2, 2, 3, 4))
-    dilation = (1, 1) if draw.chance(0.7) else draw.pair(lambda: draw.between(1, 3))
-    h, w = draw.size(), draw.size()
+    taps = (1, 2, 3, 3, 3, 4, 5, 5, 7, 11) if axes < 3 else (1, 2, 2, 3, 3, 4)
+    kernel = (1,) * axes if draw.chance(0.2) else draw.sizes(axes, lambda: draw.among(*taps))
+    stride = draw.sizes(axes, lambda: draw.among(1, 1, 1, 2, 2, 3, 4))
+    dilation = (1,) * axes if draw.chance(0.7) else draw.sizes(axes, lambda: draw.between(1, 3))
+    size = draw.spatial(axes)
     padding = []
-    for size in kernel:
-        before = draw.among(0, size // 2, size // 2, draw.between(0, size))
-        padding.append((before, draw.between(0, size) if draw.chance(0.2) else before))
+    for extent in kernel:
+        before = draw.among(0, extent // 2, extent // 2, draw.between(0, extent))
+        padding.append((before, draw.between(0, extent) if draw.chance(0.2) else before))
     attrs = {"stride": stride, "padding": tuple(padding), "dilation": dilation, "groups": groups}
-    x, weight = (n, groups * c, h, w), (groups * o, c, *kernel)
+    x, weight = (n, groups * c, *size), (groups * o, c, *kernel)
     y = conv_output(x, weight, attrs)
-    if min(y[2:]) < 1 or n * groups * c * h * w > _MOST_ELEMENTS or np.prod(y) > _MOST_ELEMENTS:
+    if min(y[2:]) < 1 or np.prod(x) > _MOST_ELEMENTS or np.prod(y) > _MOST_ELEMENTS:
         return None
-    if np.prod(y) * c * kernel[0] * kernel[1] > _MOST_MACS:
+    if np.prod(y) * c * np.prod(kernel) > _MOST_MACS:
         return None
     bias = (groups * o,) if draw.chance(0.5) else None
     residual = y if draw.chance(0.2) else None
-    return make("conv2d", (x, weight, bias, residual), **attrs, **_epilogue(draw))
+    return make(f"conv{axes}d", (x, weight, bias, residual), **attrs, **_epilogue(draw))
 
 
 def _conv(draw: Draw, op: str) -> Case:
-    while (case := _conv_once(draw)) is None:
+    while (case := _conv_once(draw, axes_of(op))) is None:
         pass
     return conv_direction(case, op)
 
@@ -142,9 +152,9 @@ def _pool(draw: Draw, op: str) -> Case:
     average = op.startswith("avg")
     while True:
         x = _maps(draw)
-        kernel = draw.pair(lambda: draw.among(1, 2, 2, 3, 3, 4, 5, 7))
-        stride = kernel if draw.chance(0.3) else draw.pair(lambda: draw.between(1, 4))
-        dilation = (1, 1) if average or draw.chance(0.75) else draw.pair(lambda: draw.between(1, 3))
+        kernel = draw.sizes(2, lambda: draw.among(1, 2, 2, 3, 3, 4, 5, 7))
+        stride = kernel if draw.chance(0.3) else draw.sizes(2, lambda: draw.between(1, 4))
+        dilation = (1, 1) if average or draw.chance(0.75) else draw.sizes(2, lambda: draw.between(1, 3))
         reach = [(dilation[i] * (kernel[i] - 1) + 1) // 2 for i in (0, 1)]
         pads = tuple(draw.among(0, draw.between(0, most)) for most in reach)
         padding = tuple((p, p) for p in pads)
@@ -172,7 +182,7 @@ def pool_case(op: str, x: Shape, output: tuple[int, ...], attrs: dict[str, Any])
 
 def _adaptive_pool(draw: Draw, op: str) -> Case:
     while True:
-        x, output = _maps(draw), draw.pair(lambda: draw.among(1, 1, 2, 3, draw.size()))
+        x, output = _maps(draw), draw.sizes(2, lambda: draw.among(1, 1, 2, 3, draw.size()))
         if x[0] * x[1] * output[0] * output[1] <= _MOST_ELEMENTS:
             return pool_case(op, x, output, {})
 
@@ -301,6 +311,8 @@ _UNARY_GRAD = [f"{op}_grad" for op in _UNARY if op not in ("negative", "scale")]
 # Operation -> how to draw a case, and how many cases --full runs.
 GENERATORS: dict[str, tuple[Callable[[Draw, str], Case], int]] = {
     **dict.fromkeys(("conv2d", "conv2d_grad_input", "conv2d_grad_weight"), (_conv, 2400)),
+    **dict.fromkeys(("conv1d", "conv1d_grad_input", "conv1d_grad_weight"), (_conv, 800)),
+    **dict.fromkeys(("conv3d", "conv3d_grad_input", "conv3d_grad_weight"), (_conv, 800)),
     "matmul": (_matmul, 2200),
     **dict.fromkeys(("max_pool2d", "max_pool2d_grad", "avg_pool2d", "avg_pool2d_grad"), (_pool, 2200)),
     **dict.fromkeys(

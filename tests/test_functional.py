@@ -49,6 +49,23 @@ CASES = {
     "conv2d-depthwise": Case(lambda L, *a: L.conv2d(*a, padding=1, groups=5), ((1, 5, 6, 6), (5, 1, 3, 3), (5,))),
     "conv2d-unbatched": Case(lambda L, *a: L.conv2d(*a, stride=(2, 1)), ((3, 7, 6), (4, 3, 3, 3), (4,))),
     "conv2d-list": Case(lambda L, *a: L.conv2d(*a, stride=[2], padding=[1, 1]), ((1, 3, 7, 6), (4, 3, 3, 3))),
+    "conv1d": Case(lambda L, *a: L.conv1d(*a, stride=2, padding=1), ((2, 3, 9), (4, 3, 3), (4,))),
+    "conv1d-unbatched": Case(lambda L, *a: L.conv1d(*a, dilation=[2], padding="same"), ((4, 9), (6, 4, 4))),
+    "conv1d-groups": Case(lambda L, *a: L.conv1d(*a, groups=4, padding=2), ((1, 4, 5), (8, 1, 3), (8,))),
+    "conv3d": Case(lambda L, *a: L.conv3d(*a, stride=(1, 2, 1), padding=1), ((2, 3, 4, 5, 6), (4, 3, 2, 3, 3), (4,))),
+    "conv3d-unbatched": Case(lambda L, *a: L.conv3d(*a, padding="same"), ((3, 3, 4, 5), (4, 3, 2, 3, 1), (4,))),
+    "conv_transpose1d": Case(lambda L, *a: L.conv_transpose1d(*a, 2, 1, 1), ((2, 3, 5), (3, 4, 3), (4,))),
+    "conv_transpose2d": Case(lambda L, *a: L.conv_transpose2d(*a, 2), ((2, 3, 4, 5), (3, 4, 2, 2), (4,))),
+    "conv_transpose2d-unbatched": Case(
+        lambda L, *a: L.conv_transpose2d(*a, stride=(2, 3), padding=(1, 0), output_padding=(0, 2), groups=2),
+        ((4, 3, 5), (4, 3, 3, 2), (6,)),
+    ),
+    "conv_transpose2d-margin": Case(
+        lambda L, *a: L.conv_transpose2d(*a, None, (1, 2), 1, (2, 1), 1, (3, 2)), ((1, 3, 4, 5), (3, 2, 3, 2))
+    ),
+    "conv_transpose3d": Case(
+        lambda L, *a: L.conv_transpose3d(*a, (1, 2, 2), 1, (0, 1, 0)), ((1, 2, 3, 4, 3), (2, 4, 3, 3, 2), (4,))
+    ),
     "linear": Case(lambda L, *a: L.linear(*a), ((3, 5), (4, 5), (4,))),
     "linear-rank-1": Case(lambda L, *a: L.linear(*a), ((5,), (4, 5))),
     "linear-rank-3": Case(lambda L, *a: L.linear(*a), ((2, 3, 5), (4, 5), (4,))),
@@ -242,7 +259,13 @@ def test_every_function_has_a_case() -> None:
 
 # torch implements these in C++ and its documentation gives the signature.
 DOCUMENTED = {
-    "conv2d": "(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1)",
+    **{f"conv{n}d": "(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1)" for n in (1, 2, 3)},
+    **{
+        f"conv_transpose{n}d": (
+            "(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1)"
+        )
+        for n in (1, 2, 3)
+    },
     "linear": "(input, weight, bias=None)",
     "avg_pool2d": (
         "(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None)"
@@ -272,5 +295,7 @@ def test_signature(name: str) -> None:
 
 def test_conv_gradients_are_called_as_in_torch() -> None:
     torch = oracle.torch_or_skip()
-    for ours, theirs in ((F.conv2d_grad_input, "conv2d_input"), (F.conv2d_grad_weight, "conv2d_weight")):
-        assert parameters(ours) == parameters(getattr(torch.nn.grad, theirs))
+    for axes in (1, 2, 3):
+        for part in ("input", "weight"):
+            ours = getattr(F, f"conv{axes}d_grad_{part}")
+            assert parameters(ours) == parameters(getattr(torch.nn.grad, f"conv{axes}d_{part}"))

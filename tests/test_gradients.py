@@ -20,19 +20,20 @@ from cnnkern.graph import Spec, apply, current_trace, gradients, run_numpy, trac
 # Sums of up to some thousand float32 terms, one after the other; a wrong rule is wrong in the first digit.
 _TOLERANCE = 3e-5
 
+_CONVOLUTIONS = ("conv1d", "conv2d", "conv3d")
 DIFFERENTIABLE = [op for op in OPS if DEFINITIONS[op].gradient is not None]
 
 
 def _sample(op: str, seed: int, full: bool) -> list[Case]:
     """Rows and generated cases without what only the compiler adds (activations in other operations)."""
-    share = {"conv2d": 60, "conv2d_grad_input": 60, "conv2d_grad_weight": 60}.get(op, 40)
+    share = 60 if op.startswith("conv") else 40
     found = [*rows(op), *generated(op, seed + 1, 10 if full else share)]
     return [_functional(case) for case in found if case.attrs.get("activation", "none") == "none"]
 
 
 def _functional(case: Case) -> Case:
     """The case with the inputs that `functional` passes: no residual, no running statistics (they need no gradient)."""
-    dropped = {"conv2d": (3,), "batch_norm_training": (3, 4)}.get(case.op, ())
+    dropped = (3, 4) if case.op == "batch_norm_training" else (3,) if case.op in _CONVOLUTIONS else ()
     return Case(case.op, tuple(None if i in dropped else shape for i, shape in enumerate(case.shapes)), case.attrs)
 
 
@@ -93,10 +94,10 @@ def _cancelling(case: Case) -> float:
     return 10.0 if case.op in ("batch_norm_training", "softmax", "log_softmax", "cross_entropy") else 0.0
 
 
-def _torch_conv2d(torch: Any, x: Any, w: Any, b: Any, attrs: dict[str, Any]) -> Any:
-    (top, bottom), (left, right) = attrs["padding"]
-    padded = torch.nn.functional.pad(x, (left, right, top, bottom))
-    return torch.nn.functional.conv2d(padded, w, b, attrs["stride"], 0, attrs["dilation"], attrs["groups"])
+def _torch_conv(torch: Any, x: Any, w: Any, b: Any, _: Any, attrs: dict[str, Any]) -> Any:
+    padded = torch.nn.functional.pad(x, [amount for pair in reversed(attrs["padding"]) for amount in pair])
+    function = getattr(torch.nn.functional, f"conv{x.ndim - 2}d")
+    return function(padded, w, b, attrs["stride"], 0, attrs["dilation"], attrs["groups"])
 
 
 def _torch_max_pool(torch: Any, x: Any, attrs: dict[str, Any]) -> Any:
@@ -145,7 +146,7 @@ def _torch_cross_entropy(torch: Any, logits: Any, target: Any, weight: Any, attr
 
 # Each takes torch, the operation's inputs and its attributes, and returns its first output.
 _TORCH: dict[str, Callable[..., Any]] = {
-    "conv2d": lambda t, x, w, b, _, a: _torch_conv2d(t, x, w, b, a),
+    **dict.fromkeys(_CONVOLUTIONS, _torch_conv),
     "matmul": lambda t, x, y, b, a: (
         (x.T if a["transpose_a"] else x) @ (y.T if a["transpose_b"] else y) + (0 if b is None else b)
     ),

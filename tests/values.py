@@ -16,7 +16,8 @@ Values = list[Array | None]
 
 # Operations whose kernels only add, multiply by powers of two, compare or move: whole numbers come out exactly.
 EXACT = {
-    *("conv2d", "conv2d_grad_input", "conv2d_grad_weight", "matmul"),
+    *(f"conv{axes}d{part}" for axes in (1, 2, 3) for part in ("", "_grad_input", "_grad_weight")),
+    "matmul",
     *("max_pool2d", "max_pool2d_grad", "adaptive_max_pool2d", "adaptive_max_pool2d_grad"),
     *("relu", "leaky_relu", "clamp", "relu_grad", "leaky_relu_grad", "clamp_grad"),
     *("negative", "square", "square_grad", "scale"),
@@ -185,7 +186,7 @@ def trusted(case: Case, values: Sequence[Array | None], outputs: Sequence[Array]
     share, reachable = 0.3, result.size
     if "max_pool2d_grad" in case.op:
         share, reachable = 0.05, _array(values[0]).size
-    elif case.op in ("conv2d_grad_input", "avg_pool2d_grad"):
+    elif case.op.endswith("_grad_input") or (case.op.startswith("avg_pool") and case.op.endswith("_grad")):
         kernel = _array(values[1]).shape[2:] if case.op.startswith("conv") else case.attrs["kernel"]
         dy = _array(values[0])
         reachable = min(result.size, result.shape[0] * result.shape[1] * dy[0, 0].size * int(np.prod(kernel)))

@@ -13,7 +13,17 @@ from cnnkern.engine.rewrite import Program, make_node
 from cnnkern.graph import Array, Attrs, Graph, Node, Symbol
 
 _ACTIVATIONS = ("relu", "leaky_relu", "clamp")
-_TAKES_ACTIVATION = ("conv2d", "matmul", "batch_norm", "batch_norm_training", "add", "subtract", "multiply", "divide")
+_CONVOLUTIONS = ("conv1d", "conv2d", "conv3d")
+_TAKES_ACTIVATION = (
+    *_CONVOLUTIONS,
+    "matmul",
+    "batch_norm",
+    "batch_norm_training",
+    "add",
+    "subtract",
+    "multiply",
+    "divide",
+)
 
 
 class Folder:
@@ -33,7 +43,7 @@ class Folder:
             assert mean is not None and var is not None
             scale = (1.0 if gamma is None else gamma) / np.sqrt(var + eps)
             shift = -mean if bias is None else bias.astype(np.float64) - mean
-            folded = weight.astype(np.float64) * scale.reshape(-1, 1, 1, 1)
+            folded = weight.astype(np.float64) * scale.reshape(-1, *(1,) * (weight.ndim - 1))
             moved = shift * scale + (0.0 if beta is None else beta)
             arrays = (weight, bias, *norm)
             self._done[key] = arrays, folded.astype(np.float32), moved.astype(np.float32)
@@ -41,13 +51,13 @@ class Folder:
 
 
 def fold_batch_norm(program: Program, folder: Folder) -> None:
-    """conv2d -> batch_norm with constant statistics becomes conv2d with other weights (computed in float64)."""
+    """convolution -> batch_norm with constant statistics: a convolution with other weights (computed in float64)."""
     readers = program.readers()
     for norm in list(program.nodes):
         if norm.op.name != "batch_norm" or norm.inputs[0] is None:
             continue
         conv = norm.inputs[0].node
-        if conv is None or conv.op.name != "conv2d" or readers[conv.outputs[0]] != [norm]:
+        if conv is None or conv.op.name not in _CONVOLUTIONS or readers[conv.outputs[0]] != [norm]:
             continue
         if conv.inputs[3] is not None or _active(conv):
             continue
@@ -71,7 +81,12 @@ def fuse_residuals(program: Program) -> None:
             continue
         for branch, other in (add.inputs, add.inputs[::-1]):
             conv = None if branch is None else branch.node
-            if conv is None or conv.op.name != "conv2d" or readers[conv.outputs[0]] != [add] or branch is other:
+            if (
+                conv is None
+                or conv.op.name not in _CONVOLUTIONS
+                or readers[conv.outputs[0]] != [add]
+                or branch is other
+            ):
                 continue
             if conv.inputs[3] is None and not _active(conv) and other is not None and other.shape == branch.shape:
                 node = make_node(conv.op, (*conv.inputs[:3], other), conv.attrs, add.outputs)

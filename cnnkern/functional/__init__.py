@@ -27,7 +27,21 @@ from cnnkern.functional.activation import (
     tanh,
     tanh_grad,
 )
-from cnnkern.functional.conv import conv2d, conv2d_grad_bias, conv2d_grad_input, conv2d_grad_weight
+from cnnkern.functional.conv import (
+    conv1d,
+    conv1d_grad_bias,
+    conv1d_grad_input,
+    conv1d_grad_weight,
+    conv2d,
+    conv2d_grad_bias,
+    conv2d_grad_input,
+    conv2d_grad_weight,
+    conv3d,
+    conv3d_grad_bias,
+    conv3d_grad_input,
+    conv3d_grad_weight,
+)
+from cnnkern.functional.conv_transpose import conv_transpose1d, conv_transpose2d, conv_transpose3d
 from cnnkern.functional.dense import linear, linear_grad_bias, linear_grad_input, linear_grad_weight, matmul
 from cnnkern.functional.dropout import dropout
 from cnnkern.functional.elementwise import (
@@ -91,10 +105,21 @@ __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "concat",
+    "conv1d",
+    "conv1d_grad_bias",
+    "conv1d_grad_input",
+    "conv1d_grad_weight",
     "conv2d",
     "conv2d_grad_bias",
     "conv2d_grad_input",
     "conv2d_grad_weight",
+    "conv3d",
+    "conv3d_grad_bias",
+    "conv3d_grad_input",
+    "conv3d_grad_weight",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
     "cross_entropy",
     "cross_entropy_grad",
     "divide",

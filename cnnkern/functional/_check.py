@@ -97,19 +97,29 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{type(value).__name__}"
 
 
-def pair(function: str, name: str, value: Any, low: int, high: int = LARGEST_STEP) -> tuple[int, int]:
-    """(h, w) of an integer or of two; a single-element sequence counts for both, as in PyTorch."""
+AXES = {1: "(width)", 2: "(height, width)", 3: "(depth, height, width)"}
+MAPS = {1: ("(N, C, L)", "(C, L)"), 2: ("(N, C, H, W)", "(C, H, W)"), 3: ("(N, C, D, H, W)", "(C, D, H, W)")}
+_NUMBERS = {1: "one", 2: "two", 3: "three"}
+
+
+def sizes(function: str, name: str, value: Any, count: int, low: int, high: int = LARGEST_STEP) -> tuple[int, ...]:
+    """An integer for each of `count` axes: of one integer or of so many; a single element counts for all of them."""
     if value.__class__ is int:
-        number = integer(function, name, value, low, high)
-        return number, number
+        return (integer(function, name, value, low, high),) * count
     if isinstance(value, (tuple, list)):
         if len(value) == 1:
-            value = (value[0], value[0])
-        if len(value) != 2:
-            raise ValueError(f"{function}: {name} must be one integer or two (height, width), found {_shown(value)}")
-        return integer(function, name, value[0], low, high), integer(function, name, value[1], low, high)
-    number = integer(function, name, value, low, high)
-    return number, number
+            return (integer(function, name, value[0], low, high),) * count
+        if len(value) != count:
+            several = "" if count == 1 else f" or {_NUMBERS[count]} {AXES[count]}"
+            raise ValueError(f"{function}: {name} must be one integer{several}, found {_shown(value)}")
+        return tuple([integer(function, name, each, low, high) for each in value])
+    return (integer(function, name, value, low, high),) * count
+
+
+def pair(function: str, name: str, value: Any, low: int, high: int = LARGEST_STEP) -> tuple[int, int]:
+    """(h, w) of an integer or of two."""
+    height, width = sizes(function, name, value, 2, low, high)
+    return height, width
 
 
 def shape(function: str, name: str, value: Any, rank: int | None = None) -> Shape:
@@ -192,25 +202,32 @@ def vector(function: str, name: str, value: Any, length: int) -> None:
 
 
 def maps(function: str, name: str, value: Any) -> Shape:
-    """Feature maps (N, C, H, W) or one (C, H, W), nothing empty but the batch. Returns the shape as (N, C, H, W)."""
+    """`map_shape` of an array with two spatial axes."""
     return map_shape(function, name, value.shape)
 
 
-def map_shape(function: str, name: str, value: Shape) -> Shape:
-    if len(value) not in (3, 4):
-        raise ValueError(f"{function}: {name} must have shape (N, C, H, W) or (C, H, W), found {value}")
-    full = value if len(value) == 4 else (1, *value)
-    if not (full[1] and full[2] and full[3]):
+def map_shape(function: str, name: str, value: Shape, axes: int = 2) -> Shape:
+    """Feature maps of so many spatial axes, (N, C, H, W), or one (C, H, W), nothing empty but the batch.
+
+    Returns the shape with the batch.
+    """
+    if len(value) - axes not in (1, 2):
+        batched, single = MAPS[axes]
+        raise ValueError(f"{function}: {name} must have shape {batched} or {single}, found {value}")
+    full = value if len(value) == axes + 2 else (1, *value)
+    if 0 in full[1:]:
         raise ValueError(f"{function}: {name} must not be empty except for the batch, found {value}")
     return elements(function, name, full)
 
 
-def layout_hint(value: Shape, channels: int) -> str:
+def layout_hint(value: Shape, channels: int, axes: int = 2) -> str:
     """What to add to a channel error if the channels seem to come last."""
     if value[-1] != channels:
         return ""
-    name, axes = ("HWC", "2, 0, 1") if len(value) == 3 else ("NHWC", "0, 3, 1, 2")
-    return f"; this looks like {name}, use x.transpose({axes})"
+    batch = len(value) == axes + 2
+    name = ("N" if batch else "") + ("L", "HW", "DHW")[axes - 1] + "C"
+    order = (0, axes + 1, *range(1, axes + 1)) if batch else (axes, *range(axes))
+    return f"; this looks like {name}, use x.transpose({', '.join(map(str, order))})"
 
 
 def out(function: str, value: Any, expected: Shape, dtype: np.dtype[Any], *inputs: Any) -> None:

@@ -4,7 +4,7 @@
 from cnnkern.nn import init
 from cnnkern.nn.activation import Dropout, LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from cnnkern.nn.container import Identity, ModuleDict, ModuleList, Sequential
-from cnnkern.nn.conv import Conv2d
+from cnnkern.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from cnnkern.nn.dense import Flatten, Linear
 from cnnkern.nn.module import Module
 from cnnkern.nn.norm import BatchNorm1d, BatchNorm2d
@@ -18,7 +18,12 @@ __all__ = [
     "AvgPool2d",
     "BatchNorm1d",
     "BatchNorm2d",
+    "Conv1d",
     "Conv2d",
+    "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
     "Dropout",
     "Flatten",
     "Identity",

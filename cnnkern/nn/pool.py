@@ -7,7 +7,7 @@ from typing import Any
 
 from cnnkern import functional
 from cnnkern.functional import _check as check
-from cnnkern.nn.conv import Pair
+from cnnkern.nn.conv import Sizes as Pair
 from cnnkern.nn.module import Module
 
 
@@ -23,10 +23,10 @@ class MaxPool2d(Module):
         return_indices: bool = False,
         ceil_mode: bool = False,
     ) -> None:
-        self.kernel_size = check.pair("MaxPool2d", "kernel_size", kernel_size, 1)
-        self.stride = self.kernel_size if stride is None else check.pair("MaxPool2d", "stride", stride, 1)
-        self.padding = check.pair("MaxPool2d", "padding", padding, 0)
-        self.dilation = check.pair("MaxPool2d", "dilation", dilation, 1)
+        self.kernel_size = check.sizes("MaxPool2d", "kernel_size", kernel_size, 2, 1)
+        self.stride = self.kernel_size if stride is None else check.sizes("MaxPool2d", "stride", stride, 2, 1)
+        self.padding = check.sizes("MaxPool2d", "padding", padding, 2, 0)
+        self.dilation = check.sizes("MaxPool2d", "dilation", dilation, 2, 1)
         self.return_indices = check.boolean("MaxPool2d", "return_indices", return_indices)
         self.ceil_mode = check.boolean("MaxPool2d", "ceil_mode", ceil_mode)
 
@@ -52,9 +52,9 @@ class AvgPool2d(Module):
         count_include_pad: bool = True,
         divisor_override: int | None = None,
     ) -> None:
-        self.kernel_size = check.pair("AvgPool2d", "kernel_size", kernel_size, 1)
-        self.stride = self.kernel_size if stride is None else check.pair("AvgPool2d", "stride", stride, 1)
-        self.padding = check.pair("AvgPool2d", "padding", padding, 0)
+        self.kernel_size = check.sizes("AvgPool2d", "kernel_size", kernel_size, 2, 1)
+        self.stride = self.kernel_size if stride is None else check.sizes("AvgPool2d", "stride", stride, 2, 1)
+        self.padding = check.sizes("AvgPool2d", "padding", padding, 2, 0)
         self.ceil_mode = check.boolean("AvgPool2d", "ceil_mode", ceil_mode)
         self.count_include_pad = check.boolean("AvgPool2d", "count_include_pad", count_include_pad)
         if divisor_override is not None:
@@ -83,7 +83,7 @@ class AdaptiveAvgPool2d(Module):
     """Mean over windows chosen to give `output_size`; 1 is global average pooling."""
 
     def __init__(self, output_size: Pair) -> None:
-        self.output_size = check.pair("AdaptiveAvgPool2d", "output_size", output_size, 1)
+        self.output_size = check.sizes("AdaptiveAvgPool2d", "output_size", output_size, 2, 1)
 
     def forward(self, input: Any) -> Any:
         """(N, C, H, W) -> (N, C, *output_size)."""
@@ -97,7 +97,7 @@ class AdaptiveMaxPool2d(Module):
     """Maximum over windows chosen to give `output_size`."""
 
     def __init__(self, output_size: Pair, return_indices: bool = False) -> None:
-        self.output_size = check.pair("AdaptiveMaxPool2d", "output_size", output_size, 1)
+        self.output_size = check.sizes("AdaptiveMaxPool2d", "output_size", output_size, 2, 1)
         self.return_indices = check.boolean("AdaptiveMaxPool2d", "return_indices", return_indices)
 
     def forward(self, input: Any) -> Any:

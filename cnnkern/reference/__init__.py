@@ -41,7 +41,17 @@ from .arithmetic import (
     subtract,
     sum_to,
 )
-from .conv import conv2d, conv2d_grad_input, conv2d_grad_weight
+from .conv import (
+    conv1d,
+    conv1d_grad_input,
+    conv1d_grad_weight,
+    conv2d,
+    conv2d_grad_input,
+    conv2d_grad_weight,
+    conv3d,
+    conv3d_grad_input,
+    conv3d_grad_weight,
+)
 from .dense import matmul
 from .dropout import dropout, dropout_mask, philox
 from .loss import cross_entropy, cross_entropy_grad
@@ -74,9 +84,15 @@ __all__ = [
     "clamp",
     "clamp_grad",
     "concat",
+    "conv1d",
+    "conv1d_grad_input",
+    "conv1d_grad_weight",
     "conv2d",
     "conv2d_grad_input",
     "conv2d_grad_weight",
+    "conv3d",
+    "conv3d_grad_input",
+    "conv3d_grad_weight",
     "cross_entropy",
     "cross_entropy_grad",
     "divide",

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 Pair = tuple[int, int]
-Padding = tuple[Pair, Pair]  # ((top, bottom), (left, right))
+Padding = tuple[Pair, ...]  # (before, after) of each spatial axis: ((top, bottom), (left, right))
 
 
 def exact(x: npt.ArrayLike) -> Array:

@@ -3,32 +3,37 @@
 
     y[n, o, i, j] = bias[o] + sum over c, r, s of w[o, c, r, s] * x[n, c, i * stride + r * dilation - padding, ...]
 
-One tap (r, s) of the kernel touches, for all output pixels at once, a strided window of the padded input. Forward and
-both gradients are loops over the taps; within a tap, a matrix product over channels does the rest.
+The shapes are those of two spatial axes; the functions take one and three as well, and have a name for each.
+One tap of the kernel touches, for all output pixels at once, a strided window of the padded input. Forward and both
+gradients are loops over the taps; within a tap, a matrix product over channels does the rest.
 """
 
 from collections.abc import Iterator
+from itertools import product
+from typing import Any
 
 import numpy as np
 
-from ._array import Array, Padding, Pair, exact
+from ._array import Array, Padding, exact
 from .activation import activate
 
-_Window = tuple[slice, slice]
+_Sizes = tuple[int, ...]
 
 
-def _output_size(size: int, kernel: int, padding: Pair, stride: int, dilation: int) -> int:
-    return (size + sum(padding) - dilation * (kernel - 1) - 1) // stride + 1
+def _taps(kernel: _Sizes, output: _Sizes, stride: _Sizes, dilation: _Sizes) -> Iterator[tuple[Any, Any]]:
+    """Yields the index of each tap and of the pixels of the padded input that meet it: one per output pixel."""
+    for tap in product(*map(range, kernel)):
+        window = [
+            slice(r * d, r * d + (count - 1) * s + 1, s)
+            for r, d, count, s in zip(tap, dilation, output, stride, strict=True)
+        ]
+        yield (..., *tap), (..., *window)
 
 
-def _taps(kernel: Pair, output: Pair, stride: Pair, dilation: Pair) -> Iterator[tuple[int, int, _Window]]:
-    """Yields r, s and the window of the padded input that meets tap (r, s): one pixel per output pixel."""
-    for r in range(kernel[0]):
-        for s in range(kernel[1]):
-            top, left = r * dilation[0], s * dilation[1]
-            rows = slice(top, top + (output[0] - 1) * stride[0] + 1, stride[0])
-            columns = slice(left, left + (output[1] - 1) * stride[1] + 1, stride[1])
-            yield r, s, (rows, columns)
+def _geometry(
+    axes: int, stride: _Sizes | None, padding: Padding | None, dilation: _Sizes | None
+) -> tuple[_Sizes, Padding, _Sizes]:
+    return stride or (1,) * axes, padding or ((0, 0),) * axes, dilation or (1,) * axes
 
 
 def _pad(x: Array, padding: Padding) -> Array:
@@ -37,8 +42,8 @@ def _pad(x: Array, padding: Padding) -> Array:
 
 def _grouped(x: Array, groups: int) -> Array:
     """(N, C, H, W) -> (N, groups, C / groups, H * W)"""
-    n, c, h, w = x.shape
-    return x.reshape(n, groups, c // groups, h * w)
+    n, c = x.shape[:2]
+    return x.reshape(n, groups, c // groups, int(np.prod(x.shape[2:])))
 
 
 @np.errstate(invalid="ignore", over="ignore")
@@ -48,9 +53,9 @@ def conv2d(
     bias: Array | None = None,
     residual: Array | None = None,
     *,
-    stride: Pair = (1, 1),
-    padding: Padding = ((0, 0), (0, 0)),
-    dilation: Pair = (1, 1),
+    stride: _Sizes | None = None,
+    padding: Padding | None = None,
+    dilation: _Sizes | None = None,
     groups: int = 1,
     activation: str = "none",
     slope: float = 0.01,
@@ -61,20 +66,18 @@ def conv2d(
 
     `residual` is added before the activation.
     """
+    stride, padding, dilation = _geometry(x.ndim - 2, stride, padding, dilation)
     x, w = _pad(exact(x), padding), exact(weight)
-    n, o, kernel = x.shape[0], w.shape[0], (w.shape[2], w.shape[3])
-    no_padding = (0, 0)
-    output = (
-        _output_size(x.shape[2], kernel[0], no_padding, stride[0], dilation[0]),
-        _output_size(x.shape[3], kernel[1], no_padding, stride[1], dilation[1]),
-    )
+    n, o, kernel = x.shape[0], w.shape[0], w.shape[2:]
+    rows = zip(x.shape[2:], kernel, stride, dilation, strict=True)
+    output = tuple((size - d * (r - 1) - 1) // s + 1 for size, r, s, d in rows)
     w = w.reshape(groups, o // groups, w.shape[1], *kernel)
-    y = np.zeros((n, groups, o // groups, output[0] * output[1]), np.result_type(x, w))
-    for r, s, (rows, columns) in _taps(kernel, output, stride, dilation):
-        y += w[:, :, :, r, s] @ _grouped(x[:, :, rows, columns], groups)
+    y = np.zeros((n, groups, o // groups, int(np.prod(output))), np.result_type(x, w))
+    for tap, window in _taps(kernel, output, stride, dilation):
+        y += w[tap] @ _grouped(x[window], groups)
     y = y.reshape(n, o, *output)
     if bias is not None:
-        y = y + exact(bias)[:, None, None]
+        y = y + exact(bias).reshape(-1, *(1,) * len(kernel))
     if residual is not None:
         y = y + exact(residual)
     return activate(y, activation, slope, low, high)
@@ -85,27 +88,28 @@ def conv2d_grad_input(
     dy: Array,
     weight: Array,
     *,
-    input_shape: tuple[int, ...],
-    stride: Pair = (1, 1),
-    padding: Padding = ((0, 0), (0, 0)),
-    dilation: Pair = (1, 1),
+    input_shape: _Sizes,
+    stride: _Sizes | None = None,
+    padding: Padding | None = None,
+    dilation: _Sizes | None = None,
     groups: int = 1,
 ) -> Array:
     """dy (N, O, OH, OW), weight (O, C / groups, R, S) -> dx (N, C, H, W) = `input_shape`.
 
     Every output pixel hands its gradient back to the pixels that it was made from.
     """
+    stride, padding, dilation = _geometry(dy.ndim - 2, stride, padding, dilation)
     dy, w = exact(dy), exact(weight)
-    n, c, h, width = input_shape
-    o, kernel, output = w.shape[0], (w.shape[2], w.shape[3]), (dy.shape[2], dy.shape[3])
+    (n, c, *size), o, kernel, output = input_shape, w.shape[0], w.shape[2:], dy.shape[2:]
     w = w.reshape(groups, o // groups, w.shape[1], *kernel)
     dy = _grouped(dy, groups)
-    (top, bottom), (left, right) = padding
-    dx = np.zeros((n, c, top + h + bottom, left + width + right), np.result_type(dy, w))
-    for r, s, (rows, columns) in _taps(kernel, output, stride, dilation):
-        contribution = w[:, :, :, r, s].transpose(0, 2, 1) @ dy
-        dx[:, :, rows, columns] += contribution.reshape(n, c, *output)
-    return np.ascontiguousarray(dx[:, :, top : top + h, left : left + width])
+    padded = [before + count + after for (before, after), count in zip(padding, size, strict=True)]
+    dx = np.zeros((n, c, *padded), np.result_type(dy, w))
+    for tap, window in _taps(kernel, output, stride, dilation):
+        dx[window] += (w[tap].transpose(0, 2, 1) @ dy).reshape(n, c, *output)
+    pixels = [slice(before, before + count) for (before, _), count in zip(padding, size, strict=True)]
+    inside: Any = (..., *pixels)
+    return np.ascontiguousarray(dx[inside])
 
 
 @np.errstate(invalid="ignore", over="ignore")
@@ -113,22 +117,27 @@ def conv2d_grad_weight(
     x: Array,
     dy: Array,
     *,
-    weight_shape: tuple[int, ...],
-    stride: Pair = (1, 1),
-    padding: Padding = ((0, 0), (0, 0)),
-    dilation: Pair = (1, 1),
+    weight_shape: _Sizes,
+    stride: _Sizes | None = None,
+    padding: Padding | None = None,
+    dilation: _Sizes | None = None,
     groups: int = 1,
 ) -> Array:
     """x (N, C, H, W), dy (N, O, OH, OW) -> dw (O, C / groups, R, S) = `weight_shape`.
 
     The gradient of a tap is the product of dy with the input pixels that the tap met, summed over pixels and images.
     """
+    stride, padding, dilation = _geometry(x.ndim - 2, stride, padding, dilation)
     x, dy = _pad(exact(x), padding), exact(dy)
     o, c, *kernel = weight_shape
-    output = (dy.shape[2], dy.shape[3])
+    output = dy.shape[2:]
     dy = _grouped(dy, groups)
     dw = np.zeros((groups, o // groups, c, *kernel), np.result_type(x, dy))
-    for r, s, (rows, columns) in _taps((kernel[0], kernel[1]), output, stride, dilation):
-        patch = _grouped(x[:, :, rows, columns], groups)
-        dw[:, :, :, r, s] = (dy @ patch.swapaxes(-1, -2)).sum(axis=0)
+    for tap, window in _taps(tuple(kernel), output, stride, dilation):
+        dw[tap] = (dy @ _grouped(x[window], groups).swapaxes(-1, -2)).sum(axis=0)
     return dw.reshape(weight_shape)
+
+
+conv1d = conv3d = conv2d
+conv1d_grad_input = conv3d_grad_input = conv2d_grad_input
+conv1d_grad_weight = conv3d_grad_weight = conv2d_grad_weight

@@ -42,6 +42,8 @@ _CONVOLUTIONS: tuple[tuple[Any, ...], ...] = (
     ((1, 96, 29, 28), (80, 96, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),  # more than one block of everything
     ((2, 530, 14, 15), (70, 530, 1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
     ((1, 64, 57, 56), (64, 1, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 64),
+    ((2, 19, 37), (24, 19, 5), (2,), ((2, 2),), (1,), 1),
+    ((1, 18, 6, 7, 9), (20, 18, 3, 3, 3), (1, 2, 1), ((1, 1), (1, 1), (0, 1)), (1, 1, 1), 1),
 )
 _EPILOGUES: tuple[Attrs, ...] = (
     {"activation": "relu"},
@@ -54,12 +56,13 @@ def _convolution(values: Values) -> Iterator[Case]:
     for i, (x_shape, w_shape, stride, padding, dilation, groups) in enumerate(_CONVOLUTIONS):
         x, w = values(*x_shape), values(*w_shape)
         geometry = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-        (y,) = graph.OPS["conv2d"].infer((x, w, None, None), geometry)
+        name = f"conv{len(x_shape) - 2}d"
+        (y,) = graph.OPS[name].infer((x, w, None, None), geometry)
         dy, bias = values(*y.shape), values(w_shape[0])
-        yield Case("conv2d", (x, w, None, None), geometry)
-        yield Case("conv2d", (x, w, bias, dy), {**geometry, **_EPILOGUES[i % 3]})
-        yield Case("conv2d_grad_input", (dy, w), {"input_shape": x_shape, **geometry})
-        yield Case("conv2d_grad_weight", (x, dy), {"weight_shape": w_shape, **geometry})
+        yield Case(name, (x, w, None, None), geometry)
+        yield Case(name, (x, w, bias, dy), {**geometry, **_EPILOGUES[i % 3]})
+        yield Case(f"{name}_grad_input", (dy, w), {"input_shape": x_shape, **geometry})
+        yield Case(f"{name}_grad_weight", (x, dy), {"weight_shape": w_shape, **geometry})
 
 
 def _matrix_product(values: Values) -> Iterator[Case]:
