@@ -2,7 +2,7 @@
 """Layers, with PyTorch's names, constructor arguments and initial values, on plain arrays."""
 
 from cnnkern.nn import init
-from cnnkern.nn.activation import Dropout, LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from cnnkern.nn.activation import Dropout, LeakyReLU, LogSoftmax, ReLU, ReLU6, Sigmoid, Softmax, Tanh
 from cnnkern.nn.container import Identity, ModuleDict, ModuleList, Sequential
 from cnnkern.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from cnnkern.nn.dense import Flatten, Linear
@@ -36,6 +36,7 @@ __all__ = [
     "ModuleDict",
     "ModuleList",
     "ReLU",
+    "ReLU6",
     "Sequential",
     "Sigmoid",
     "Softmax",

@@ -21,6 +21,17 @@ class ReLU(Module):
         return functional.relu(input)
 
 
+class ReLU6(Module):
+    """min(max(x, 0), 6) (Howard et al., 2017). `inplace` as for `ReLU`."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        self.inplace = check.boolean("ReLU6", "inplace", inplace)
+
+    def forward(self, input: Any) -> Any:
+        """Any shape, kept."""
+        return functional.relu6(input)
+
+
 class LeakyReLU(Module):
     """x for x > 0, else negative_slope x."""
 
