@@ -67,8 +67,8 @@ class Running:
         self._seed = seed
         self._specs: tuple[Spec, ...] = OPS[case.op].infer(tuple(values), case.attrs)
 
-    def ways(self) -> list[Way]:
-        """Every way that exists on the active instruction set."""
+    def ways(self, winograd: bool = False) -> list[Way]:
+        """Every way that exists on the active instruction set; those of Winograd's algorithm only if asked for."""
         if any(value is not None and not value.size for value in self.values) or any(
             0 in spec.shape for spec in self._specs
         ):
@@ -83,7 +83,7 @@ class Running:
         ]
         for layout, blocked in layouts(call):
             try:
-                names, _ = _core.plan_candidates(call.op, call.attrs, shapes, blocked)
+                names, _ = _core.plan_candidates(call.op, call.attrs, shapes, blocked, winograd)
             except ValueError:
                 continue  # this operation cannot be said in this layout
             found += [Way(name, layout) for name in dict.fromkeys(row[0] for row in names)]

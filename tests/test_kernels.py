@@ -24,6 +24,7 @@ from values import EXACT, Array, expected, inputs, trusted
 
 _REDRAWS = 8
 _THREADS = (2, 3, 7)
+_SLACK = {"winograd_4x4": 3.0}  # rms error against that of plain sums
 
 
 def _mismatch(got: Array, want: Array) -> str:
@@ -36,7 +37,14 @@ def _mismatch(got: Array, want: Array) -> str:
     return f"{np.count_nonzero(~same)} of {same.size} wrong, the first at {at}: {got[at]!s}, expected {want[at]!s}"
 
 
-def _compare(case: Case, values: Sequence[Array | None], got: list[Array], want: list[Array], whole: bool) -> str:
+def _compare(
+    case: Case,
+    values: Sequence[Array | None],
+    got: list[Array],
+    want: list[Array],
+    whole: bool,
+    slack: float = 1.0,
+) -> str:
     """What is wrong with the results, or ''."""
     if case.op == "dropout":
         return _compare_dropout(got[0], want[0])
@@ -46,15 +54,16 @@ def _compare(case: Case, values: Sequence[Array | None], got: list[Array], want:
         found = ["" if np.allclose(g, w, 1e-6, 0, True) else "wrong" for g, w in zip(got, want, strict=True)]
     else:
         bounds = terms(case, values, want)
-        found = [_outside(g, w, term) for g, w, term in zip(got, want, bounds, strict=True)]
+        found = [_outside(g, w, term, slack) for g, w, term in zip(got, want, bounds, strict=True)]
     return "; ".join(f"output {i}: {text}" for i, text in enumerate(found) if text)
 
 
-def _outside(got: Array, want: Array, term: Term) -> str:
+def _outside(got: Array, want: Array, term: Term, slack: float) -> str:
     """Whether real numbers differ by more than rounding explains, or ''."""
     if np.isnan(want).any():  # the mean over no position
         return "" if np.isnan(want).all() and np.isnan(got).all() else "NaN in the wrong places"
     error, most = excess(got, want, term)
+    most *= slack
     return "" if error <= most or not want.size else f"rms error {error:.3g}, at most {most:.3g} expected"
 
 
@@ -91,7 +100,7 @@ class Checking:
             running = Running(case, values, self._seed + number)
             for isa in isas:
                 self._core.set_isa(isa)
-                ways = [only] if only else running.ways()
+                ways = [only] if only else running.ways(winograd=not whole)
                 if not ways:
                     self._failures.add(f"{case}@{isa}", f"{case.op}: no kernel on {isa}")
                 for way in ways:
@@ -111,7 +120,7 @@ class Checking:
                 self._tally.runs[case.op, count] += 1
                 if first is None:
                     first = got
-                    message = _compare(case, running.values, got, want, whole)
+                    message = _compare(case, running.values, got, want, whole, _SLACK.get(way.algorithm, 1.0))
                 elif any(a.tobytes() != b.tobytes() for a, b in zip(first, got, strict=True)):
                     message = f"other bits than with {threads[0]} thread"
             except (Wrong, ValueError) as error:

@@ -48,12 +48,15 @@ class Engine:
     structure that the model returns. Any number of Python threads may call it at once. Picklable and deep-copyable.
     """
 
-    def __init__(self, model: Callable[..., Any], shapes: tuple[Shape, ...], threads: int | None) -> None:
+    def __init__(
+        self, model: Callable[..., Any], shapes: tuple[Shape, ...], threads: int | None, winograd: bool = True
+    ) -> None:
         self._model = copy.deepcopy(model)
         if hasattr(self._model, "eval"):
             self._model.eval()
         self._shapes = shapes
         self.threads = threads
+        self._winograd = winograd
         self._reset()
         self._plan(shapes)
 
@@ -65,7 +68,12 @@ class Engine:
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_model": self._model, "_shapes": self._shapes, "threads": self.threads}
+        return {
+            "_model": self._model,
+            "_shapes": self._shapes,
+            "threads": self.threads,
+            "_winograd": self._winograd,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -89,7 +97,9 @@ class Engine:
                 if graph.implicit:
                     raise ValueError("compile: the model draws random numbers even in evaluation mode")
                 graph.constants = {symbol: self._snapshot(array) for symbol, array in graph.constants.items()}
-                frozen = self._plans[key] = Frozen(optimize_inference(graph, self._folder), self._packed)
+                frozen = self._plans[key] = Frozen(
+                    optimize_inference(graph, self._folder), self._packed, self._winograd
+                )
                 if len(self._plans) > _MOST_PLANS:
                     self._plans.popitem(last=False)
             self._plans.move_to_end(key)
@@ -135,14 +145,21 @@ class Engine:
 
 
 def compile(
-    model: Callable[..., Any], input_shape: Any, *, precision: str = "fp32", threads: int | None = None
+    model: Callable[..., Any],
+    input_shape: Any,
+    *,
+    precision: str = "fp32",
+    winograd: bool = True,
+    threads: int | None = None,
 ) -> Engine:
     """Compile a model for inference.
 
     model: a `nn.Module` or a function written with `cnnkern.functional`; it is traced in evaluation mode on a copy, so
     later training does not change the engine. input_shape: the shape of its input with the batch, (N, C, H, W), or a
-    tuple of such shapes for several inputs. precision: "fp32" (= "highest"). threads: at most so many (default: as
-    `set_num_threads` says at each call).
+    tuple of such shapes for several inputs. precision: "fp32" (= "highest"). winograd: allow Winograd's algorithm for
+    3x3 convolutions, whose rms error is up to three times that of plain sums and which lets a value that is not finite
+    reach its neighbours (False: plain sums everywhere). threads: at most so many (default: as `set_num_threads` says at
+    each call).
 
     Raises TypeError or ValueError for wrong arguments, and what the model raises for this shape.
     """
@@ -154,7 +171,9 @@ def compile(
         raise TypeError(f"compile: threads must be an integer or None, found {type(threads).__name__}")
     if threads is not None and not 1 <= threads <= 1024:
         raise ValueError(f"compile: threads must be in 1 .. 1024, found {threads}")
-    return Engine(model, _shapes(input_shape), threads)
+    if not isinstance(winograd, bool):
+        raise TypeError(f"compile: winograd must be True or False, found {winograd!r}")
+    return Engine(model, _shapes(input_shape), threads, winograd)
 
 
 def _shapes(input_shape: Any) -> tuple[Shape, ...]:

@@ -27,17 +27,17 @@ class StepInfo(NamedTuple):
 class Frozen:
     """A plan with what is needed to call it: its inputs in order, its outputs in order, its steps."""
 
-    def __init__(self, graph: Graph, packed: Any | None) -> None:
+    def __init__(self, graph: Graph, packed: Any | None, winograd: bool = False) -> None:
         self.graph = graph
         self.inputs = [*graph.inputs, *graph.implicit.values()]
         self.steps: list[StepInfo] = []
         self.empty = any(symbol.size == 0 for symbol in (*self.inputs, *graph.outputs))
         if not self.empty:
-            self._build(packed)
+            self._build(packed, winograd)
 
-    def _build(self, packed: Any | None) -> None:
-        self.plan = _core.Plan(packed)
-        self._layout = Layout(self.graph)
+    def _build(self, packed: Any | None, winograd: bool) -> None:
+        self.plan = _core.Plan(packed, winograd)
+        self._layout = Layout(self.graph, winograd)
         self._views = channel_views(self._layout)
         self._borders = self._common_borders()
         self._tensor: dict[tuple[Symbol, bool], int] = {}  # symbol, blocked?

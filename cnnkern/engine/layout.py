@@ -30,7 +30,8 @@ class Use(NamedTuple):
 class Layout:
     """The result: `uses` per node (parallel to graph.nodes), `border` of every symbol that is kept blocked."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, winograd: bool = False) -> None:
+        self._winograd = winograd
         self.uses: list[list[Use]] = []
         self.border: dict[Symbol, Border] = {}
         self._blocked: dict[Symbol, bool] = {}  # the layout in which a symbol is produced
@@ -77,7 +78,7 @@ class Layout:
         best: tuple[float, list[bool], list[Border]] | None = None
         for flags in options:
             try:
-                found, borders = _core.plan_candidates(call.op, call.attrs, shapes, flags)
+                found, borders = _core.plan_candidates(call.op, call.attrs, shapes, flags, self._winograd)
             except ValueError:  # what cannot be said in this layout is no candidate
                 continue
             if not found:

@@ -17,7 +17,7 @@ Border read_border(const std::vector<int32_t>& border) {
 
 // A Plan and the Python objects whose memory it uses.
 struct PyPlan {
-  explicit PyPlan(std::shared_ptr<PackedWeights> packed) : plan(std::move(packed)) {}
+  PyPlan(std::shared_ptr<PackedWeights> packed, bool winograd) : plan(std::move(packed), winograd) {}
 
   int tensor(const py::handle& shape, bool blocked, const std::vector<int32_t>& border) {
     const Tensor plain = read_shape(shape);
@@ -86,7 +86,8 @@ void bind_plan(py::module_& m) {
       .def(py::init<>())
       .def_property_readonly("bytes", &PackedWeights::bytes);
   py::class_<PyPlan>(m, "Plan", "A frozen list of prepared steps over one arena.")
-      .def(py::init<std::shared_ptr<PackedWeights>>(), py::arg("packed").none(true) = nullptr)
+      .def(py::init<std::shared_ptr<PackedWeights>, bool>(), py::arg("packed").none(true) = nullptr,
+           py::arg("winograd") = false)
       .def("tensor", &PyPlan::tensor, py::arg("shape"), py::arg("blocked") = false,
            py::arg("border") = std::vector<int32_t>{}, "A new tensor; its number.")
       .def(
@@ -123,7 +124,7 @@ void bind_plan(py::module_& m) {
   m.def(
       "plan_candidates",
       [](const std::string& name, const py::dict& attributes, const py::sequence& shapes,
-         const std::vector<bool>& blocked) {
+         const std::vector<bool>& blocked, bool winograd) {
         const OpInfo& info = op_info(name);
         const Attributes read = read_attributes(attributes);
         Tensors plain(shapes.size());
@@ -138,11 +139,11 @@ void bind_plan(py::module_& m) {
           if (args[i].present && blocked.at(i)) args[i] = blocked_tensor(args[i], b);
         }
         py::list found;
-        for (const Choice& choice : choices(make_op(info, read, args)))
+        for (const Choice& choice : choices(make_op(info, read, args), "", winograd))
           found.append(py::make_tuple(choice.kernel->name, choice.variant.ns));
         return py::make_tuple(found, borders);
       },
-      py::arg("op"), py::arg("attributes"), py::arg("shapes"), py::arg("blocked"),
+      py::arg("op"), py::arg("attributes"), py::arg("shapes"), py::arg("blocked"), py::arg("winograd") = false,
       "([(algorithm, predicted nanoseconds)], [border wanted per argument]) with the marked arguments blocked.");
 }
 

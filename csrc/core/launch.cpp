@@ -113,13 +113,14 @@ void BufferList::give(Buffer buffer) {
   free_.push_back(std::move(buffer));
 }
 
-std::vector<Choice> choices(const Op& op, const std::string& algorithm) {
+std::vector<Choice> choices(const Op& op, const std::string& algorithm, bool winograd) {
   const Isa active = active_isa();
   std::vector<Choice> found;
   for (int i = 0; i < kKernelCount; ++i) {
     const Kernel* kernel = kKernelTable[i].kernel;
     if (kernel->kind != op.kind || kKernelTable[i].isa > active) continue;
-    if (!algorithm.empty() && algorithm != kernel->name) continue;
+    const bool allowed = winograd || std::strncmp(kernel->name, "winograd", 8) != 0;
+    if (algorithm.empty() ? !allowed : algorithm != kernel->name) continue;
     const bool better_exists = std::any_of(kKernelTable, kKernelTable + kKernelCount, [&](const KernelRow& row) {
       return row.isa > kKernelTable[i].isa && row.isa <= active && row.kernel->kind == op.kind &&
              std::strcmp(row.kernel->name, kernel->name) == 0;

@@ -136,7 +136,7 @@ StepReport Plan::add_step(const std::string& name, const Attributes& attributes,
   for (const Tensor& t : tensors) empty |= t.present && element_count(t) == 0;
   require(!empty, name.c_str(), "a plan cannot hold empty tensors");
   const Op op = make_op(info, attributes, tensors);
-  const std::vector<Choice> found = choices(op, algorithm);
+  const std::vector<Choice> found = choices(op, algorithm, winograd_);
   if (found.empty())
     throw std::invalid_argument(name + ": " +
                                 (algorithm.empty() ? "no kernel" : "algorithm '" + algorithm + "' not able") +

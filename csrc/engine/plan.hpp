@@ -34,8 +34,9 @@ constexpr int64_t kMaxArenaBytes = int64_t{1} << 62;  // an arena of any size is
 
 class Plan {
  public:
-  // `packed` is null where weights change from run to run (training): they are packed in every run.
-  explicit Plan(std::shared_ptr<PackedWeights> packed) : packed_(std::move(packed)) {}
+  // `packed` is null where weights change from run to run (training): they are packed in every run. `winograd` allows
+  // that algorithm.
+  Plan(std::shared_ptr<PackedWeights> packed, bool winograd) : packed_(std::move(packed)), winograd_(winograd) {}
 
   // Tensors get their place once: in the arena, from the caller's inputs or outputs, or constant memory that outlives the plan.
   int add_tensor(const Tensor& tensor);
@@ -85,6 +86,7 @@ class Plan {
   void pack_constants();
 
   std::shared_ptr<PackedWeights> packed_;
+  const bool winograd_;
   std::vector<Slot> slots_;
   std::vector<int> inputs_, outputs_;
   std::vector<Entry> entries_;
