@@ -27,7 +27,7 @@ ARROWS: dict[str, set[str]] = {
     "io": set(),
     "functional": {"graph", "_core", "reference", "_random"},
     "nn": {"functional", "graph", "_random"},
-    "models": {"nn", "functional", "graph", "io"},
+    "models": {"nn", "functional", "graph", "io", "data"},
     "engine": {"graph", "functional", "_core"},
     "train": {"graph", "functional", "engine", "nn.module", "data", "_random"},
 }

@@ -15,11 +15,15 @@ from cnnkern import cli, models
 from cnnkern.cli import demo
 
 
-def test_models_lists_every_model_with_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+def test_models_lists_name_year_parameters_multiply_adds_and_paper(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["models"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["name", "year", "parameters", "multiply-adds", "paper"]
     assert [line.split()[0] for line in lines] == models.list_models()
-    assert all(len(line.split()) > 3 for line in lines)
+    rows = {line.split()[0]: line.split(maxsplit=4)[1:] for line in lines}
+    paper = "He et al., Deep residual learning for image recognition"
+    assert rows["resnet50"] == ["2015", "25,557,032", "4,089,184,256", paper]
+    assert all(len(row) == 4 and row[3] for row in rows.values())
 
 
 def test_info(capsys: pytest.CaptureFixture[str]) -> None:

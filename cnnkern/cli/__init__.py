@@ -52,7 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _models() -> int:
     from cnnkern import models
 
-    for name in models.list_models():
-        summary = (models.get(name).__doc__ or "").partition("\n")[0]
-        print(f"{name:<12} {summary}")
+    names = models.list_models()
+    width = max(map(len, names))
+    print(f"{'name':<{width}}  year  {'parameters':>11}  {'multiply-adds':>14}  paper")
+    for name in names:
+        info = models.info(name)
+        parameters, multiply_adds = models.count(name)
+        print(f"{name:<{width}}  {info.year or '-':<4}  {parameters:>11,}  {multiply_adds:>14,}  {info.paper}")
     return 0

@@ -1,22 +1,49 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Models by name: `models.resnet18()`, `models.get("resnet18")()`, `models.list_models()`."""
+"""Models: `models.resnet18()`, `models.get("resnet18")()`, `models.info("resnet18")`, `models.list_models()`."""
 
-from cnnkern.models._registry import get, list_models
-from cnnkern.models.course_cnn import course_cnn
+from cnnkern.models._network import ModelInfo, Network
+from cnnkern.models._registry import count, get, info, list_models
+from cnnkern.models.course_cnn import CourseCNN, course_cnn
 from cnnkern.models.lenet import LeNet5, lenet5
-from cnnkern.models.perceptron import Perceptron, mlp, perceptron
-from cnnkern.models.resnet import ResNet, resnet18, resnet50
+from cnnkern.models.perceptron import MLP, Perceptron, mlp, perceptron
+from cnnkern.models.resnet import (
+    ResNet,
+    resnet18,
+    resnet34,
+    resnet50,
+    resnet101,
+    resnet152,
+    resnext50_32x4d,
+    wide_resnet50_2,
+    wide_resnet101_2,
+)
+from cnnkern.models.resnet_cifar import CIFARResNet, resnet20, resnet56
 
 __all__ = [
+    "MLP",
+    "CIFARResNet",
+    "CourseCNN",
     "LeNet5",
+    "ModelInfo",
+    "Network",
     "Perceptron",
     "ResNet",
+    "count",
     "course_cnn",
     "get",
+    "info",
     "lenet5",
     "list_models",
     "mlp",
     "perceptron",
     "resnet18",
+    "resnet20",
+    "resnet34",
     "resnet50",
+    "resnet56",
+    "resnet101",
+    "resnet152",
+    "resnext50_32x4d",
+    "wide_resnet50_2",
+    "wide_resnet101_2",
 ]

@@ -3,28 +3,55 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from cnnkern.nn import Module, init
+from cnnkern.models._network import IMAGENET_MEAN, IMAGENET_STD, ModelInfo, Network, Shape
+from cnnkern.nn import Module, count_macs, init
 
 Weights = str | os.PathLike[str] | Mapping[str, Any] | None
-Builder = TypeVar("Builder", bound=Callable[..., Module])
+Builder = TypeVar("Builder", bound=Callable[..., Network])
 Model = TypeVar("Model", bound=Module)
 
-_builders: dict[str, Callable[..., Module]] = {}
+_builders: dict[str, Callable[..., Network]] = {}
+_infos: dict[str, ModelInfo] = {}
 
 
-def register(builder: Builder) -> Builder:
-    """Decorator: enter a builder under its own name."""
-    name = builder.__name__
-    if name in _builders:
-        raise ValueError(f"models: a model named {name!r} exists already")
-    _builders[name] = builder
-    return builder
+def register(
+    *,
+    year: int | None,
+    paper: str,
+    input_shape: Shape | tuple[Shape, ...] = (3, 224, 224),
+    resize_size: int | None = 256,
+    interpolation: str = "bilinear",
+    mean: tuple[float, ...] = IMAGENET_MEAN,
+    std: tuple[float, ...] = IMAGENET_STD,
+) -> Callable[[Builder], Builder]:
+    """Decorator: enter a builder under its own name, with the fields of `ModelInfo`.
+
+    What the builder returns carries them as `info`.
+    """
+
+    def enter(builder: Builder) -> Builder:
+        name = builder.__name__
+        if name in _builders:
+            raise ValueError(f"models: a model named {name!r} exists already")
+        known = ModelInfo(name, year, paper, input_shape, resize_size, interpolation, mean, std)
+
+        @functools.wraps(builder)
+        def named(*arguments: Any, **options: Any) -> Network:
+            model = builder(*arguments, **options)
+            model.info = known
+            return model
+
+        _builders[name], _infos[name] = named, known
+        return cast(Builder, named)
+
+    return enter
 
 
 def list_models() -> list[str]:
@@ -32,7 +59,7 @@ def list_models() -> list[str]:
     return sorted(_builders)
 
 
-def get(name: str) -> Callable[..., Module]:
+def get(name: str) -> Callable[..., Network]:
     """The builder of that name.
 
     Raises:
@@ -43,13 +70,32 @@ def get(name: str) -> Callable[..., Module]:
     return _builders[name]
 
 
-def build(factory: Callable[[], Model], weights: Weights, seed: init.Rng) -> Model:
+def info(name: str) -> ModelInfo:
+    """Year, paper, input shape and preprocessing of the model of that name; errors as of `get`."""
+    get(name)
+    return _infos[name]
+
+
+def count(name: str) -> tuple[int, int]:
+    """Parameters, and multiply-adds for one example, of a model with its default arguments; no weights are drawn."""
+    with init.skipped():
+        model = get(name)()
+    return sum(array.size for array in model.parameters()), count_macs(model, _infos[name].batch())
+
+
+def build(
+    factory: Callable[[], Model],
+    weights: Weights,
+    seed: init.Rng,
+    rename: Callable[[Mapping[str, Any], Model], Mapping[str, Any]] | None = None,
+) -> Model:
     """Construct a model: with weights drawn from `seed`, or, if `weights` is given, with those.
 
     Args:
         factory: constructs the model.
         weights: None, a mapping from state-dict names to arrays, or the path of an `.npz` file with such names.
         seed: an int or generator for the initial values; None for the default generator (`cnnkern.manual_seed`).
+        rename: makes the model's names of the names that other libraries and older versions gave the weights.
 
     Raises:
         ValueError: names or shapes of the weights do not fit the model.
@@ -59,7 +105,8 @@ def build(factory: Callable[[], Model], weights: Weights, seed: init.Rng) -> Mod
             return factory()
     with init.skipped():
         model = factory()
-    model.load_state_dict(_read(weights))
+    state = _read(weights)
+    model.load_state_dict(state if rename is None else rename(state, model))
     return model
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from cnnkern.models._network import Network
 from cnnkern.models._registry import Weights, build, register
 from cnnkern.models.perceptron import activation_layer
 from cnnkern.nn import AvgPool2d, Conv2d, Flatten, Linear, MaxPool2d, Module, Sequential, init
 
 
-class LeNet5(Module):
+class LeNet5(Network):
     """Two 5x5 convolutions (6 and 16 filters), each with an activation and 2x2 pooling, then 120-84-classes."""
+
+    heads = ("classifier.5",)
 
     def __init__(self, num_classes: int, in_channels: int, nonlinearity: type[Module], pool: type[Module]) -> None:
         self.features = Sequential(
@@ -36,7 +39,14 @@ class LeNet5(Module):
         return self.classifier(self.features(input))
 
 
-@register
+@register(
+    year=1998,
+    paper="LeCun et al., Gradient-based learning applied to document recognition",
+    input_shape=(1, 32, 32),
+    resize_size=32,
+    mean=(0.0,),
+    std=(1.0,),
+)
 def lenet5(
     num_classes: int = 10,
     in_channels: int = 1,

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cnnkern import functional
+from cnnkern.models._network import Network
 from cnnkern.models._registry import Weights, build, register
 from cnnkern.nn import Dropout, Flatten, LeakyReLU, Linear, Module, ReLU, Sequential, Sigmoid, Tanh, init
 
@@ -23,7 +24,7 @@ def activation_layer(name: str) -> type[Module]:
     return ACTIVATIONS[name]
 
 
-class Perceptron(Module):
+class Perceptron(Network):
     """A threshold unit (Rosenblatt, 1958): it fires where weight . x > threshold.
 
     weight: (1, in_features), threshold: (1,). It starts with zero weights; `update` is its learning rule.
@@ -38,6 +39,10 @@ class Perceptron(Module):
     def forward(self, input: Any) -> Any:
         """(N, in_features) -> (N, 1), the weighted sum minus the threshold."""
         return functional.linear(input, self.weight) - self.threshold
+
+    def features(self, input: Any) -> Any:
+        """(N, in_features) as it is: nothing comes before the neuron."""
+        return input
 
     def predict(self, x: npt.ArrayLike) -> npt.NDArray[np.int32]:
         """(N, in_features) or (in_features,) -> (N,) or (), 1 where the unit fires and 0 elsewhere."""
@@ -93,7 +98,24 @@ class Perceptron(Module):
         return mistakes
 
 
-@register
+class MLP(Network, Sequential):
+    """Fully connected layers one after the other; the last is the head."""
+
+    def __init__(self, *layers: Module) -> None:
+        super().__init__(*layers)
+        self.heads = (str(len(layers) - 1),)
+
+    def features(self, input: Any) -> Any:
+        """(N, ...) -> (N, last hidden width), what the last layer sees."""
+        return self[:-1](input)
+
+
+@register(
+    year=1958,
+    paper="Rosenblatt, The perceptron: a probabilistic model for information storage in the brain",
+    input_shape=(2,),
+    resize_size=None,
+)
 def perceptron(
     in_features: int = 2, threshold: float = 0.0, *, weights: Weights = None, seed: init.Rng = None
 ) -> Perceptron:
@@ -101,7 +123,12 @@ def perceptron(
     return build(lambda: Perceptron(in_features, threshold), weights, seed)
 
 
-@register
+@register(
+    year=1986,
+    paper="Rumelhart, Hinton and Williams, Learning representations by back-propagating errors",
+    input_shape=(784,),
+    resize_size=None,
+)
 def mlp(
     in_features: int = 784,
     hidden: Sequence[int] = (128,),
@@ -111,8 +138,10 @@ def mlp(
     dropout: float = 0.0,
     weights: Weights = None,
     seed: init.Rng = None,
-) -> Sequential:
+) -> MLP:
     """A multi-layer perceptron: fully connected layers with an activation between them; (N, ...) -> (N, num_classes).
+
+    Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors", Nature, 1986.
 
     Args:
         in_features: values per example; images are flattened.
@@ -122,13 +151,13 @@ def mlp(
     """
     nonlinearity = activation_layer(activation)
 
-    def factory() -> Sequential:
+    def factory() -> MLP:
         layers: list[Module] = [Flatten()]
         features = in_features
         for width in hidden:
             layers += [Linear(features, width), nonlinearity()]
             layers += [Dropout(dropout)] if dropout else []
             features = width
-        return Sequential(*layers, Linear(features, num_classes))
+        return MLP(*layers, Linear(features, num_classes))
 
     return build(factory, weights, seed)

@@ -58,6 +58,11 @@ def skipped() -> Iterator[None]:
         _skip.reset(token)
 
 
+def skipping() -> bool:
+    """Whether `skipped` is in force."""
+    return _skip.get()
+
+
 def _checked(seed: Any) -> int:
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
         raise TypeError(f"seed: expected an int or a numpy.random.Generator, found {type(seed).__name__}")
