@@ -91,19 +91,19 @@ class Network(Module):
                 parent, _, last = name.rpartition(".")
                 old = self._at(name)
                 layer = _like(old, count)
-                self.initial_values(layer)
+                self.initial_values(name, layer)
                 layer.train(old.training)
                 self._at(parent).register_module(last, layer)
         return self
 
-    def initial_values(self, layer: Module) -> None:
-        """Give a layer the values that training starts from; as it is, what the layer's class has drawn stays."""
+    def initial_values(self, name: str, layer: Module) -> None:
+        """Give the layer of that name the values that training starts from; here: keep what its class has drawn."""
 
     def initialize(self) -> None:
         """`initial_values` of every layer; nothing where weights are loaded afterwards."""
         if not init.skipping():
-            for module in self.modules():
-                self.initial_values(module)
+            for name, module in self.named_modules():
+                self.initial_values(name, module)
 
     @property
     def preprocess(self) -> Preprocess:

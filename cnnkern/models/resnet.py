@@ -152,7 +152,7 @@ class ResNet(Network):
         self.fc = Linear(width, num_classes)
         self.initialize()
 
-    def initial_values(self, layer: Module) -> None:
+    def initial_values(self, name: str, layer: Module) -> None:
         """He et al. (2015), by fan-out, for convolutions."""
         if isinstance(layer, Conv2d):
             layer.weight = init.he(layer.weight.shape, mode="fan_out")

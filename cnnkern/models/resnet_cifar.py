@@ -77,7 +77,7 @@ class CIFARResNet(Network):
         self.fc = Linear(64, num_classes)
         self.initialize()
 
-    def initial_values(self, layer: Module) -> None:
+    def initial_values(self, name: str, layer: Module) -> None:
         """He et al. (2015), by fan-in, for convolutions."""
         if isinstance(layer, Conv2d):
             layer.weight = init.he(layer.weight.shape)
