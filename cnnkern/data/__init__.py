@@ -1,8 +1,20 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Data sets and batches."""
+"""Data sets, batches, photographs."""
 
 from cnnkern.data.datasets import Digits, digits, mnist, stratified_folds
 from cnnkern.data.idx import read_idx
 from cnnkern.data.loader import Loader
+from cnnkern.data.preprocess import Preprocess, read_image
+from cnnkern.data.resize import resize
 
-__all__ = ["Digits", "Loader", "digits", "mnist", "read_idx", "stratified_folds"]
+__all__ = [
+    "Digits",
+    "Loader",
+    "Preprocess",
+    "digits",
+    "mnist",
+    "read_idx",
+    "read_image",
+    "resize",
+    "stratified_folds",
+]
