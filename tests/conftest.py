@@ -19,6 +19,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--full", action="store_true", help="run all generated cases, not a seeded twentieth")
     group.addoption("--seed", type=int, default=0, help="seed of the generated cases and of all values (default: 0)")
     group.addoption("--case", help="run one case, as a failure prints it: 'conv2d:1x3x8x8,...@avx2/direct/blocked/3'")
+    group.addoption("--draw", type=int, help="run one draw of test_like_torch, as a failure prints it")
 
 
 class Tally:
