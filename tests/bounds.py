@@ -19,6 +19,7 @@ import numpy.typing as npt
 from case import Case
 
 from cnnkern import reference
+from cnnkern.reference.response import window_sum
 
 Array = npt.NDArray[Any]
 Term = tuple[Array, float]  # S, K
@@ -159,6 +160,24 @@ def _cross_entropy(case: Case, values: Any, outputs: Sequence[Array]) -> list[Te
     return [(size, classes + (target.size if mean else 0))]
 
 
+def _resample(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
+    x, start, index, weight = values[:4]
+    size = reference.resample(np.abs(x), start, index, np.abs(weight), axis=case.attrs["axis"])
+    return [(size, len(weight) / max(len(start) - 1, 1))]
+
+
+def _local_response_norm(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
+    x, attrs = values[-1], case.attrs
+    length = min(attrs["size"], 2 * x.shape[1])
+    if case.op == "local_response_norm":
+        return [(outputs[0], length)]
+    before, after = attrs["size"] // 2, (attrs["size"] - 1) // 2
+    s = attrs["k"] + attrs["alpha"] / attrs["size"] * window_sum(np.square(x), before, after)
+    direct = np.abs(values[0]) * s ** -attrs["beta"]
+    shared = window_sum(direct * np.abs(x) / s, after, before)
+    return [(direct + 2 * attrs["alpha"] * attrs["beta"] / attrs["size"] * np.abs(x) * shared, length)]
+
+
 def _scale(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
     return [(np.abs(case.attrs["alpha"] * values[0]) + abs(case.attrs["beta"]), 1)]
 
@@ -184,6 +203,8 @@ _RULES: dict[str, Callable[[Case, Any, Sequence[Array]], list[Term]]] = {
     "matmul": _matmul,
     **dict.fromkeys(("avg_pool2d", "avg_pool2d_grad", "adaptive_avg_pool2d", "adaptive_avg_pool2d_grad"), _average),
     "sum_to": _sum_to,
+    "resample": _resample,
+    **dict.fromkeys(("local_response_norm", "local_response_norm_grad"), _local_response_norm),
     "batch_norm": _batch_norm,
     "batch_norm_training": _batch_norm_training,
     "batch_norm_grad": _batch_norm_grad,

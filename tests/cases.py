@@ -222,6 +222,45 @@ _OTHERS = """
   pad:1x17x3x3:padding=((0,1),(2,16),(0,0),(1,1)):value=2.0
   pad:2x20x5x5:padding=((0,0),(-3,1),(-1,-1),(2,-2))
   pad:7:padding=((3,4),):value=-1.0
+  # axes that move: rows, planes, tiles and parts of them, images to channels last and back, pixel shuffles
+  permute:3x5:axes=(1,0)
+  permute:33x129:axes=(1,0)
+  permute:2x3x9x11:axes=(0,2,3,1)
+  permute:2x9x11x3:axes=(0,3,1,2)
+  permute:2x64x17x19:axes=(0,2,3,1)
+  permute:2x5x7x30:axes=(0,2,1,3)
+  permute:4x2x2x5x6:axes=(0,3,1,4,2)
+  permute:4x5x2x6x3:axes=(0,2,4,1,3)
+  permute:3x4x5x6x7:axes=(4,3,2,1,0)
+  permute:2x1x3x4x1x5:axes=(5,1,0,3,4,2)
+  permute:1x7000:axes=(1,0)
+  permute:2x3x5000:axes=(1,0,2)
+  # tables along every axis, several taps to a place and none, more places than there were, one place
+  resample:2x17x5x6,8,20,20,6,20,20:axis=2
+  resample:2x17x5x6,14,20,20,7,20,20:axis=3
+  resample:2x17x5x6,18,17,17,18,17,17:axis=1
+  resample:2x33x3x4,41,50,50,34,50,50:axis=1
+  resample:3x16x2x2,5,9,9,4,9,9:axis=0
+  resample:2x5x3x4x6,8,9,9,4,9,9:axis=2
+  resample:2x5x3x4x6,8,9,9,5,9,9:axis=3
+  resample:1x1x1x1,2,3,3,2,3,3:axis=3
+  resample:1x3x40x100,81,160,160,41,160,160:axis=2
+  resample:37,12,30,30,38,30,30:axis=0
+  resample:9x21,41,80,80,22,80,80:axis=1
+  resample:2x3x20,9,30,30,21,30,30:axis=2
+  # windows of one, even ones, ones wider than the channels; pixels around a tile
+  local_response_norm:2x17x5x7:size=5:k=2.0:alpha=0.5
+  local_response_norm:1x16x8x8:size=1
+  local_response_norm:1x3x9x9:size=4:beta=0.5:alpha=1.0
+  local_response_norm:2x40x1x65:size=9:beta=1.0:alpha=2.0
+  local_response_norm:1x5x3x4:size=31:alpha=3.0
+  local_response_norm:2x20x3:size=3:alpha=1.0
+  local_response_norm:2x4x3x2x5:size=2:alpha=1.0:beta=0.0
+  local_response_norm_grad:2x17x5x7,2x17x5x7:size=5:k=2.0:alpha=0.5
+  local_response_norm_grad:1x16x8x8,1x16x8x8:size=1
+  local_response_norm_grad:1x3x9x9,1x3x9x9:size=4:beta=0.5:alpha=1.0
+  local_response_norm_grad:2x40x1x65,2x40x1x65:size=9:beta=1.0:alpha=2.0
+  local_response_norm_grad:1x5x3x4,1x5x3x4:size=31:alpha=3.0
   # the reduced axis in front, in the middle, at the end; one element; classes as in ImageNet
   softmax:3x10:axis=1
   softmax:4x1:axis=1
@@ -301,6 +340,11 @@ _OTHERS_LARGE = """
   sigmoid:4x64x56x56
   add:4x64x56x56,4x64x56x56
   concat:2x64x28x28,2x96x28x28,2x24x28x28:axis=1
+  permute:2x64x100x70:axes=(0,2,3,1)
+  resample:2x64x28x28,57,112,112,29,112,112:axis=2
+  resample:2x64x28x28,57,112,112,29,112,112:axis=3
+  local_response_norm:2x96x55x55:size=5:k=2.0
+  local_response_norm_grad:2x96x27x27,2x96x27x27:size=5:k=2.0
   softmax:600x1000:axis=1
   cross_entropy:600x1000,600,-
   dropout:8x4096,1x2:p=0.5:node=1
@@ -408,6 +452,13 @@ OTHER_BENCHMARKS: list[Case] = [
             "sigmoid:8x256x56x56",
             "add:8x256x56x56,8x256x56x56",
             "sum_to:8x256x56x56:shape=(1,256,1,1)",
+            "local_response_norm:8x96x55x55:size=5:k=2.0",
+            "local_response_norm_grad:8x96x55x55,8x96x55x55:size=5:k=2.0",
+            "permute:8x64x56x56:axes=(0,2,3,1)",
+            "permute:8x56x56x64:axes=(0,3,1,2)",
+            "resample:8x64x56x56,113,224,224,57,224,224:axis=2",
+            "resample:8x64x56x56,113,224,224,57,224,224:axis=3",
+            "resample:8x116x28x28,117,116,116,117,116,116:axis=1",
             "softmax:256x1000:axis=1",
             "cross_entropy:256x1000,256,-",
             "dropout:8x4096,1x2:p=0.5:node=0",

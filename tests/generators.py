@@ -46,6 +46,10 @@ class Draw:
     def batch(self) -> int:
         return 0 if self.chance(0.01) else int(self.among(1, 1, 1, 2, 2, 3, 5))
 
+    def order(self, count: int) -> list[int]:
+        """A permutation."""
+        return [int(place) for place in self._rng.permutation(count)]
+
     def sizes(self, axes: int, one: Callable[[], int]) -> tuple[int, ...]:
         """One for each axis, all the same three times out of four."""
         first = one()
@@ -256,6 +260,42 @@ def _pad(draw: Draw, op: str) -> Case:
     return make(op, (shape,), padding=tuple(padding), value=draw.among(0.0, 2.0))
 
 
+def _permute(draw: Draw, op: str) -> Case:
+    while True:
+        shape = draw.shape(2, 5)
+        axes = tuple(int(axis) for axis in draw.order(len(shape)))
+        if len(_moving(shape, axes)) > 1:
+            return make(op, (shape,), axes=axes)
+
+
+def _moving(shape: Shape, axes: tuple[int, ...]) -> list[int]:
+    """The axes of more than one element where the order is not the input's."""
+    kept = [axis for axis in axes if shape[axis] != 1]
+    return [] if kept == sorted(kept) else kept
+
+
+def _resample(draw: Draw, op: str) -> Case:
+    while True:
+        shape = draw.shape(1, 5)
+        axis = draw.between(0, len(shape) - 1)
+        size = shape[axis]
+        out = draw.among(1, size, 2 * size, draw.size(), draw.size()) or 1
+        taps = draw.among(out, 2 * out, 3 * out, max(out, size)) if size else 0
+        if np.prod(shape) // max(size, 1) * max(out, taps) <= _MOST_ELEMENTS:
+            break
+    return make(op, (shape, (out + 1,), (taps,), (taps,), (size + 1,), (taps,), (taps,)), axis=axis)
+
+
+def _local_response_norm(draw: Draw, op: str) -> Case:
+    while True:
+        x = (draw.batch(), draw.channels(), *(draw.size() for _ in range(draw.among(1, 2, 2, 3))))
+        if np.prod(x) <= _MOST_ELEMENTS:
+            break
+    attrs = {"size": draw.among(1, 2, 3, 5, 5, 5, 9, 40), "alpha": draw.among(1e-4, 0.5, 2.0)}
+    attrs |= {"beta": draw.among(0.75, 0.75, 0.5, 1.0), "k": draw.among(1.0, 2.0)}
+    return make(op, (x, x) if op.endswith("_grad") else (x,), **attrs)
+
+
 def _softmax(draw: Draw, op: str) -> Case:
     while True:
         shape = draw.shape(1, 4)
@@ -326,6 +366,9 @@ GENERATORS: dict[str, tuple[Callable[[Draw, str], Case], int]] = {
     "concat": (_concat, 500),
     "slice": (_slice, 500),
     "pad": (_pad, 500),
+    "permute": (_permute, 500),
+    "resample": (_resample, 1000),
+    **dict.fromkeys(("local_response_norm", "local_response_norm_grad"), (_local_response_norm, 500)),
     **dict.fromkeys(("softmax", "log_softmax", "softmax_grad", "log_softmax_grad"), (_softmax, 500)),
     **dict.fromkeys(("cross_entropy", "cross_entropy_grad"), (_cross_entropy, 500)),
     "dropout": (_dropout, 300),

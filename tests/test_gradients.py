@@ -144,6 +144,13 @@ def _torch_cross_entropy(torch: Any, logits: Any, target: Any, weight: Any, attr
     )
 
 
+def _torch_resample(torch: Any, x: Any, start: Any, index: Any, weight: Any, axis: int) -> Any:
+    matrix = torch.zeros(len(start) - 1, x.shape[axis], dtype=x.dtype)
+    places = torch.repeat_interleave(torch.arange(len(start) - 1), torch.diff(start).long())
+    matrix = matrix.index_put((places, index.long()), weight.detach(), accumulate=True)
+    return torch.tensordot(x, matrix, ([axis], [1])).movedim(-1, axis)
+
+
 # Each takes torch, the operation's inputs and its attributes, and returns its first output.
 _TORCH: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(_CONVOLUTIONS, _torch_conv),
@@ -177,6 +184,9 @@ _TORCH: dict[str, Callable[..., Any]] = {
     "pad": lambda t, x, a: t.nn.functional.pad(
         x, [n for pair in reversed(a["padding"]) for n in pair], value=a["value"]
     ),
+    "permute": lambda t, x, a: x.permute(a["axes"]),
+    "resample": lambda t, x, s, i, w, *rest: _torch_resample(t, x, s, i, w, rest[-1]["axis"]),
+    "local_response_norm": lambda t, x, a: t.nn.functional.local_response_norm(x, **a),
     "softmax": lambda t, x, a: t.softmax(x, a["axis"]),
     "log_softmax": lambda t, x, a: t.log_softmax(x, a["axis"]),
     "cross_entropy": _torch_cross_entropy,

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from case import Case, Shape
 
 from cnnkern import reference
+from cnnkern.functional.resample import table as resample_table
 
 Array = npt.NDArray[Any]
 Values = list[Array | None]
@@ -21,7 +22,7 @@ EXACT = {
     *("max_pool2d", "max_pool2d_grad", "adaptive_max_pool2d", "adaptive_max_pool2d_grad"),
     *("relu", "leaky_relu", "clamp", "relu_grad", "leaky_relu_grad", "clamp_grad"),
     *("negative", "square", "square_grad", "scale"),
-    *("add", "subtract", "multiply", "sum_to", "concat", "slice", "pad"),
+    *("add", "subtract", "multiply", "sum_to", "concat", "slice", "pad", "permute", "resample"),
 }
 # Inputs that the operation updates.
 MUTATED = {"batch_norm_training": (3, 4), "sgd_step": (0, 2), "adam_step": (0, 2, 3)}
@@ -115,6 +116,19 @@ def _targets(case: Case, rng: np.random.Generator, values: Values) -> None:
         values[at + 1] = rng.uniform(0.1, 2, weight.shape).astype(np.float32)
 
 
+def _tables(case: Case, rng: np.random.Generator, values: Values) -> None:
+    """A table whose places have any number of taps, and its transpose."""
+    size, out = case.shapes[0][case.attrs["axis"]], case.shapes[1][0] - 1  # type: ignore[index]
+    weight = _array(values[3])
+    counts = np.bincount(rng.integers(0, out, len(weight)), minlength=out)
+    if len(weight) % out == 0 and rng.random() < 0.7:
+        counts = np.full(out, len(weight) // out)
+    index = rng.integers(0, size, len(weight)) if size else np.empty(0, int)
+    if len(weight) == out == size and rng.random() < 0.5:
+        index = rng.permutation(size)
+    values[1:] = resample_table(counts, index, weight, size, weight.dtype)
+
+
 def _seed_and_step(case: Case, rng: np.random.Generator, values: Values) -> None:
     values[1] = rng.integers(-(2**31), 2**31, (1, 2)).astype(np.int32)
 
@@ -152,6 +166,7 @@ _SPECIAL = {
     "batch_norm_grad": _statistics,
     "cross_entropy": _targets,
     "cross_entropy_grad": _targets,
+    "resample": _tables,
     "dropout": _seed_and_step,
     "sgd_step": _hyper,
     "adam_step": _hyper,

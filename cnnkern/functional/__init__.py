@@ -73,6 +73,7 @@ from cnnkern.functional.loss import (
 )
 from cnnkern.functional.norm import batch_norm, batch_norm_grad, batch_norm_training
 from cnnkern.functional.optim import adam_step, sgd_step
+from cnnkern.functional.permute import permute, pixel_shuffle, pixel_unshuffle, transpose
 from cnnkern.functional.pool import (
     adaptive_avg_pool2d,
     adaptive_avg_pool2d_grad,
@@ -83,6 +84,8 @@ from cnnkern.functional.pool import (
     max_pool2d,
     max_pool2d_grad,
 )
+from cnnkern.functional.resample import channel_shuffle, flip
+from cnnkern.functional.response import local_response_norm, local_response_norm_grad
 from cnnkern.functional.shape import concat, flatten, pad, reshape
 from cnnkern.graph import OPERATORS as _SYMBOL_OPERATORS
 from cnnkern.graph import install as _install
@@ -104,6 +107,7 @@ __all__ = [
     "batch_norm_training",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "channel_shuffle",
     "concat",
     "conv1d",
     "conv1d_grad_bias",
@@ -126,6 +130,7 @@ __all__ = [
     "dropout",
     "exp",
     "flatten",
+    "flip",
     "hardtanh",
     "hardtanh_grad",
     "hinge_loss",
@@ -137,6 +142,8 @@ __all__ = [
     "linear_grad_bias",
     "linear_grad_input",
     "linear_grad_weight",
+    "local_response_norm",
+    "local_response_norm_grad",
     "log",
     "log_softmax",
     "log_softmax_grad",
@@ -148,6 +155,9 @@ __all__ = [
     "negative",
     "nll_loss",
     "pad",
+    "permute",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "pseudo_huber_loss",
     "relu",
     "relu6",
@@ -164,4 +174,5 @@ __all__ = [
     "subtract",
     "tanh",
     "tanh_grad",
+    "transpose",
 ]

@@ -7,8 +7,9 @@ from cnnkern.nn.container import Identity, ModuleDict, ModuleList, Sequential
 from cnnkern.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from cnnkern.nn.dense import Flatten, Linear
 from cnnkern.nn.module import Module
-from cnnkern.nn.norm import BatchNorm1d, BatchNorm2d
+from cnnkern.nn.norm import BatchNorm1d, BatchNorm2d, LocalResponseNorm
 from cnnkern.nn.pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d
+from cnnkern.nn.rearrange import ChannelShuffle, PixelShuffle, PixelUnshuffle
 from cnnkern.nn.squeeze import SqueezeExcitation
 from cnnkern.nn.summary import LayerRow, Summary, count_macs
 
@@ -18,6 +19,7 @@ __all__ = [
     "AvgPool2d",
     "BatchNorm1d",
     "BatchNorm2d",
+    "ChannelShuffle",
     "Conv1d",
     "Conv2d",
     "Conv3d",
@@ -30,11 +32,14 @@ __all__ = [
     "LayerRow",
     "LeakyReLU",
     "Linear",
+    "LocalResponseNorm",
     "LogSoftmax",
     "MaxPool2d",
     "Module",
     "ModuleDict",
     "ModuleList",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "ReLU",
     "ReLU6",
     "Sequential",

@@ -87,3 +87,20 @@ class BatchNorm1d(_BatchNorm):
     """Batch normalization of (N, C) over N, or of (N, C, L) over N, L; otherwise as `BatchNorm2d`."""
 
     ranks = (2, 3)
+
+
+class LocalResponseNorm(Module):
+    """x / (k + alpha / size * sum of x^2 over `size` neighbouring channels)^beta (Krizhevsky et al., 2012)."""
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
+        self.size = check.integer("LocalResponseNorm", "size", size, 1)
+        self.alpha = check.number("LocalResponseNorm", "alpha", alpha)
+        self.beta = check.number("LocalResponseNorm", "beta", beta)
+        self.k = check.number("LocalResponseNorm", "k", k)
+
+    def forward(self, input: Any) -> Any:
+        """(N, C, ...) of three axes or more, the shape kept."""
+        return functional.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, alpha={self.alpha:g}, beta={self.beta:g}, k={self.k:g}"

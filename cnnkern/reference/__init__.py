@@ -67,7 +67,8 @@ from .pool import (
     max_pool2d,
     max_pool2d_grad,
 )
-from .shape import concat, pad, reshape, slice
+from .response import local_response_norm, local_response_norm_grad
+from .shape import concat, pad, permute, resample, reshape, slice
 
 __all__ = [
     "adam_step",
@@ -103,6 +104,8 @@ __all__ = [
     "expand",
     "leaky_relu",
     "leaky_relu_grad",
+    "local_response_norm",
+    "local_response_norm_grad",
     "log",
     "log_grad",
     "log_softmax",
@@ -113,9 +116,11 @@ __all__ = [
     "multiply",
     "negative",
     "pad",
+    "permute",
     "philox",
     "relu",
     "relu_grad",
+    "resample",
     "reshape",
     "scale",
     "sgd_step",

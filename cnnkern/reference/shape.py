@@ -34,3 +34,20 @@ def pad(x: Array, *, padding: tuple[tuple[int, int], ...], value: float = 0.0) -
         x = slice(x, axis=axis, start=max(-before, 0), stop=size + min(after, 0))
     grow = [(max(before, 0), max(after, 0)) for before, after in padding]
     return np.pad(x, grow, constant_values=np.asarray(value, x.dtype))
+
+
+def permute(x: Array, *, axes: tuple[int, ...]) -> Array:
+    """Axis i of the result is axis axes[i] of x."""
+    return np.ascontiguousarray(exact(x).transpose(axes))
+
+
+def resample(x: Array, start: Array, index: Array, weight: Array, *_: Array, axis: int) -> Array:
+    """Along `axis` y[i] = sum over t in start[i] .. start[i + 1] - 1 of weight[t] x[index[t]].
+
+    start (out + 1), index (taps), weight (taps); what follows, the transposed table, belongs to the gradient.
+    """
+    x, factors = exact(x), exact(weight)
+    taps = np.moveaxis(x, axis, 0)[index] * factors.reshape(-1, *[1] * (x.ndim - 1))
+    sums = np.zeros((len(start) - 1, *taps.shape[1:]), taps.dtype)
+    np.add.at(sums, np.repeat(np.arange(len(start) - 1), np.diff(start)), taps)
+    return np.ascontiguousarray(np.moveaxis(sums, 0, axis))

@@ -21,12 +21,22 @@ from cnnkern.selftest.cases import PARTS, Array, Case, Values
 _THREADS = 3  # an odd number, so that work is split unevenly
 _ROUNDING = 5e-7  # a few roundings, or exp and tanh to the last bits of float32
 _SUM = 1e-5  # sums of up to some thousand products
-_SUMS = ("conv2d", "matmul", "batch_norm", "sum_to", "softmax", "log_softmax", "cross_entropy")
+_SUMS = (
+    "conv2d",
+    "matmul",
+    "batch_norm",
+    "sum_to",
+    "resample",
+    "local_response_norm",
+    "softmax",
+    "log_softmax",
+    "cross_entropy",
+)
 _EXACT = (  # on whole numbers
     *("conv2d", "conv2d_grad_input", "conv2d_grad_weight", "matmul"),
     *("max_pool2d", "max_pool2d_grad", "adaptive_max_pool2d", "adaptive_max_pool2d_grad"),
     *("relu", "relu_grad", "leaky_relu", "leaky_relu_grad", "clamp", "clamp_grad", "negative", "square", "square_grad"),
-    *("scale", "add", "subtract", "multiply", "sum_to", "expand", "concat", "slice", "pad"),
+    *("scale", "add", "subtract", "multiply", "sum_to", "expand", "concat", "slice", "pad", "permute", "resample"),
 )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 import cnnkern.functional  # noqa: F401  (registers the operations)
 from cnnkern import graph, reference
+from cnnkern.functional.resample import table
 
 Array = graph.Array
 Attrs = graph.Attrs
@@ -177,7 +178,25 @@ def _moving(values: Values) -> Iterator[Case]:
     yield Case("slice", (values(2, 40, 5, 6),), {"axis": 1, "start": 7, "stop": 30})
     yield Case("slice", (values(2, 5, 6),), {"axis": 2, "start": 0, "stop": 5})
     yield Case("pad", (values(2, 19, 5, 6),), {"padding": ((0, 0), (0, 0), (1, 2), (3, 0)), "value": 1.5})
+    yield from _rearranging(values)
     yield Case("pad", (values(5, 7),), {"padding": ((0, 1), (2, 0)), "value": 0.0})
+
+
+def _rearranging(values: Values) -> Iterator[Case]:
+    yield Case("permute", (values(2, 19, 17, 20),), {"axes": (0, 2, 3, 1)})
+    yield Case("permute", (values(2, 9, 7, 3),), {"axes": (0, 3, 1, 2)})
+    yield Case("permute", (values(3, 4, 5, 6, 7),), {"axes": (0, 3, 1, 4, 2)})
+    for shape, axis, out in (((2, 19, 9, 10), 1, 25), ((2, 19, 9, 10), 2, 18), ((2, 19, 9, 10), 3, 7), ((5, 33), 0, 9)):
+        x, counts = values(*shape), np.arange(out) % 4
+        index = np.arange(counts.sum()) * 7 % shape[axis]
+        yield Case("resample", (x, *table(counts, index, values(len(index)), shape[axis], x.dtype)), {"axis": axis})
+
+
+def _responses(values: Values) -> Iterator[Case]:
+    for shape, size in (((2, 35, 9, 8), 5), ((1, 16, 65), 3), ((2, 6, 5, 5), 40)):
+        attrs = {"size": size, "alpha": 0.5, "beta": 0.75, "k": 2.0}
+        yield Case("local_response_norm", (values(*shape),), attrs)
+        yield Case("local_response_norm_grad", (values(*shape), values(*shape)), {**attrs, "beta": 0.5})
 
 
 def _classification(values: Values) -> Iterator[Case]:
@@ -225,6 +244,7 @@ PARTS: tuple[tuple[str, Callable[[Values], Iterator[Case]]], ...] = (
     ("Matrix product", _matrix_product),
     ("Pooling", _pooling),
     ("Batch normalization", _normalization),
+    ("Local response normalization", _responses),
     ("Activations and arithmetic", _elementwise),
     ("Sums and moving of elements", _moving),
     ("Classification", _classification),

@@ -40,6 +40,13 @@ const OpInfo kOps[] = {
     {"dropout", OpKind::kDropout, 3, bits(0, 2), bits(2), bits(1), 0, false, make_dropout},
     {"sgd_step", OpKind::kSgdStep, 4, 0, bits(0, 2), 0, bits(2), false, make_optimizer},
     {"adam_step", OpKind::kAdamStep, 5, 0, bits(0, 2, 3), 0, 0, false, make_optimizer},
+    {"group_norm", OpKind::kGroupNorm, 6, bits(0, 3), bits(3, 4, 5), 0, bits(1, 2), false, make_group_norm},
+    {"group_norm_grad", OpKind::kGroupNormGrad, 8, bits(0, 1, 5), bits(5, 6, 7), 0, bits(4), false, make_group_norm},
+    {"local_response_norm", OpKind::kLocalResponseNorm, 2, bits(0, 1), bits(1), 0, 0, false, make_local_response_norm},
+    {"local_response_norm_grad", OpKind::kLocalResponseNormGrad, 3, bits(0, 1, 2), bits(2), 0, 0, false,
+     make_local_response_norm},
+    {"resample", OpKind::kResample, 5, bits(0, 4), bits(4), bits(1, 2), 0, false, make_resample},
+    {"permute", OpKind::kPermute, 2, 0, bits(1), 0, 0, false, make_permute},
     {"peak", OpKind::kPeak, 1, 0, bits(0), 0, 0, false, make_peak},
 };
 

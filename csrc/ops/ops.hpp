@@ -68,6 +68,10 @@ void make_softmax(const OpInfo&, const Attributes&, const Tensors&, Op&);
 void make_cross_entropy(const OpInfo&, const Attributes&, const Tensors&, Op&);
 void make_dropout(const OpInfo&, const Attributes&, const Tensors&, Op&);
 void make_optimizer(const OpInfo&, const Attributes&, const Tensors&, Op&);
+void make_group_norm(const OpInfo&, const Attributes&, const Tensors&, Op&);
+void make_local_response_norm(const OpInfo&, const Attributes&, const Tensors&, Op&);
+void make_resample(const OpInfo&, const Attributes&, const Tensors&, Op&);
+void make_permute(const OpInfo&, const Attributes&, const Tensors&, Op&);
 void make_peak(const OpInfo&, const Attributes&, const Tensors&, Op&);
 
 Epilogue read_epilogue(const char* op, const Attributes& attributes);
