@@ -35,6 +35,11 @@ def offsets(before: Sequence[int]) -> list[int]:
     return result
 
 
+def position(rank: int, axis: int) -> int:
+    """Which of the core's N, C, D, H, W an axis of a value of rank 1 to 5 is."""
+    return _POSITIONS[rank][axis]
+
+
 def around(shape: Shape, axis: int) -> Shape:
     """(outer, size, inner) of an axis."""
     return product(shape[:axis]), shape[axis], product(shape[axis + 1 :])

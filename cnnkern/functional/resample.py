@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cnnkern.functional import _check as check
-from cnnkern.functional._lowering import _POSITIONS, around
+from cnnkern.functional._lowering import around, position
 from cnnkern.graph import Array, Attrs, KernelCall, Node, Spec, Symbol, apply, define
 
 
@@ -60,9 +60,8 @@ def _lower(node: Node) -> list[KernelCall]:
     axis, x_shape, y_shape = node.attrs["axis"], x.shape, y.shape
     if len(x_shape) > 5:
         x_shape, y_shape, axis = around(x_shape, axis), around(y_shape, axis), 1
-    position = _POSITIONS[len(x_shape)][axis]
     tables = [(value, value.shape) for value in (start, index, weight)]
-    return [KernelCall("resample", {"axis": position}, [(x, x_shape), *tables, (y, y_shape)])]
+    return [KernelCall("resample", {"axis": position(len(x_shape), axis)}, [(x, x_shape), *tables, (y, y_shape)])]
 
 
 RESAMPLE = define("resample", _infer, gradient=_gradient, lower=_lower)
