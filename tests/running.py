@@ -253,9 +253,9 @@ class Planned:
 
     @staticmethod
     def _check_zeros(raw: Array, shape: Shape, border: tuple[int, ...]) -> None:
-        top, _, left, _ = border
         rest = raw.view(np.int32).copy()
-        rest[:, : shape[1], ..., top : top + shape[-2], left : left + shape[-1]] = 0
+        before = zip(border[::2], shape[2:], strict=True)
+        rest[(slice(None), slice(shape[1]), *(slice(start, start + size) for start, size in before))] = 0
         if rest[:, shape[1] :].any():
             raise Wrong("left other than zero in lanes beyond the channels")
         if rest.any():
@@ -263,13 +263,12 @@ class Planned:
 
 
 def _full_shape(shape: Shape) -> Shape:
-    """(N, C, H, W) or (N, C, D, H, W) as the core sees it."""
+    """(N, C, D, H, W) as the core sees it."""
     n, c, *sizes = shape if len(shape) > 1 else (1, *shape)
-    return (n, c, *[1] * (2 - len(sizes)), *sizes)
+    return (n, c, *[1] * (3 - len(sizes)), *sizes)
 
 
 def _whole_shape(shape: Shape, border: tuple[int, ...]) -> Shape:
     """The shape in which lanes beyond C and borders are elements."""
-    n, c, *planes, h, w = shape
-    top, bottom, left, right = border
-    return (n, -(-c // 16) * 16, *planes, h + top + bottom, w + left + right)
+    n, c, *sizes = shape
+    return (n, -(-c // 16) * 16, *(size + sum(border[2 * i : 2 * i + 2]) for i, size in enumerate(sizes)))

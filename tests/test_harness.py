@@ -108,14 +108,16 @@ def test_a_kernel_that_breaks_a_promise_is_noticed(
 
 
 def test_lanes_and_borders_that_are_not_zero_are_noticed() -> None:
-    raw = np.zeros((1, 16, 5, 6), np.float32)
-    raw[:, :3, 1:4, 2:6] = 1
-    Planned._check_zeros(raw, (1, 3, 3, 4), (1, 1, 2, 0))
-    for place, message in (((0, 3, 2, 2), "lanes"), ((0, 0, 0, 3), "border"), ((0, 2, 2, 1), "border")):
+    raw = np.zeros((1, 16, 3, 5, 6), np.float32)
+    raw[:, :3, :2, 1:4, 2:6] = 1
+    shape, border = (1, 3, 2, 3, 4), (0, 1, 1, 1, 2, 0)
+    Planned._check_zeros(raw, shape, border)
+    places = ((0, 3, 1, 2, 2), "lanes"), ((0, 0, 0, 0, 3), "border"), ((0, 2, 1, 2, 1), "border")
+    for place, message in (*places, ((0, 0, 2, 1, 2), "border")):
         wrong = raw.copy()
         wrong[place] = np.nan
         with pytest.raises(Wrong, match=message):
-            Planned._check_zeros(wrong, (1, 3, 3, 4), (1, 1, 2, 0))
+            Planned._check_zeros(wrong, shape, border)
 
 
 def test_one_wrong_element_of_whole_numbers_is_noticed() -> None:

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from cnnkern import _core
 from cnnkern.graph import Graph, KernelCall, Symbol
 
-Border = tuple[int, int, int, int]  # top, bottom, left, right
-NO_BORDER: Border = (0, 0, 0, 0)
+Border = tuple[int, ...]  # front, back, top, bottom, left, right
+NO_BORDER: Border = (0, 0, 0, 0, 0, 0)
 
 # A reorder reads and writes four bytes an element at the nominal 30 bytes a nanosecond, after a barrier.
 _REORDER_NS_PER_ELEMENT = 8 / 30
@@ -105,11 +105,11 @@ class Layout:
 
 
 def _is_map(value: Any, shape: tuple[int, ...] | None) -> bool:
-    return value is not None and len(value.shape) == 4 and tuple(value.shape) == tuple(shape or ())
+    return value is not None and len(value.shape) in (3, 4, 5) and tuple(value.shape) == tuple(shape or ())
 
 
 def widest(a: Border, b: Border) -> Border:
-    return max(a[0], b[0]), max(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])
+    return tuple(map(max, a, b))
 
 
 def _readers_that_want_blocked(graph: Graph) -> dict[Symbol, bool]:

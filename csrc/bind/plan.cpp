@@ -9,9 +9,9 @@ namespace cnnkern {
 namespace {
 
 Border read_border(const std::vector<int32_t>& border) {
-  require(border.empty() || border.size() == 4, "plan", "a border is (top, bottom, left, right)");
+  require(border.empty() || border.size() == 6, "plan", "a border is (front, back, top, bottom, left, right)");
   Border b;
-  if (!border.empty()) b.before[1] = border[0], b.after[1] = border[1], b.before[2] = border[2], b.after[2] = border[3];
+  for (size_t i = 0; i < border.size(); ++i) (i % 2 ? b.after : b.before)[i / 2] = border[i];
   return b;
 }
 
@@ -135,7 +135,7 @@ void bind_plan(py::module_& m) {
         py::list borders;
         for (size_t i = 0; i < args.size(); ++i) {
           const Border b = args[i].present && blocked.at(i) ? border_needed(whole, static_cast<int>(i)) : Border{};
-          borders.append(py::make_tuple(b.before[1], b.after[1], b.before[2], b.after[2]));
+          borders.append(py::make_tuple(b.before[0], b.after[0], b.before[1], b.after[1], b.before[2], b.after[2]));
           if (args[i].present && blocked.at(i)) args[i] = blocked_tensor(args[i], b);
         }
         py::list found;

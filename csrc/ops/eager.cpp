@@ -138,10 +138,12 @@ CallCache& calls() {
 std::string call_key(const OpInfo& info, const Attributes& attributes, const Tensors& plain,
                      const std::string& algorithm) {
   std::string key = attributes.text();
+  key += info.name;
+  key += '\0';
   key += algorithm;
   key += '\0';
-  const int32_t head[2] = {static_cast<int32_t>(info.kind), static_cast<int32_t>(active_isa())};
-  key.append(reinterpret_cast<const char*>(head), sizeof(head));
+  const int32_t isa = static_cast<int32_t>(active_isa());
+  key.append(reinterpret_cast<const char*>(&isa), sizeof(isa));
   for (const Tensor& t : plain) {
     const int64_t shape[6] = {t.present, t.n, t.c, t.d, t.h, t.w};
     key.append(reinterpret_cast<const char*>(shape), sizeof(shape));

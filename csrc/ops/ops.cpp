@@ -22,6 +22,8 @@ const OpInfo kOps[] = {
     {"max_pool2d_grad", OpKind::kMaxPool2dGrad, 3, bits(0, 1, 2), bits(2), bits(1), 0, true, make_pool2d},
     {"avg_pool2d", OpKind::kAvgPool2d, 2, bits(0, 1), bits(1), 0, 0, true, make_pool2d},
     {"avg_pool2d_grad", OpKind::kAvgPool2dGrad, 2, bits(0, 1), bits(1), 0, 0, true, make_pool2d},
+    {"max_unpool", OpKind::kMaxPool2dGrad, 3, 0, bits(2), bits(1), 0, false, make_max_unpool},
+    {"max_unpool_grad", OpKind::kMaxPool2d, 3, 0, bits(1), bits(2), 0, false, make_max_unpool},
     {"batch_norm", OpKind::kBatchNorm, 6, bits(0, 5), bits(5), 0, bits(3, 4), false, make_batch_norm},
     {"batch_norm_training", OpKind::kBatchNormTraining, 8, bits(0, 5), bits(3, 4, 5, 6, 7), 0, bits(1, 2, 3, 4), false,
      make_batch_norm},

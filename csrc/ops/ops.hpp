@@ -59,6 +59,7 @@ Border border_needed(const Op& op, int index);
 void make_conv2d(const OpInfo&, const Attributes&, const Tensors&, Op&);
 void make_matmul(const OpInfo&, const Attributes&, const Tensors&, Op&);
 void make_pool2d(const OpInfo&, const Attributes&, const Tensors&, Op&);
+void make_max_unpool(const OpInfo&, const Attributes&, const Tensors&, Op&);
 void make_batch_norm(const OpInfo&, const Attributes&, const Tensors&, Op&);
 void make_unary(const OpInfo&, const Attributes&, const Tensors&, Op&);
 void make_binary(const OpInfo&, const Attributes&, const Tensors&, Op&);

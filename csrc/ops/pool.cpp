@@ -4,6 +4,15 @@
 
 namespace cnnkern {
 
+namespace {
+
+void check_pixels(const char* name, const Tensor& x) {
+  require(checked_product(checked_product(x.d, x.h, name), x.w, name) < int64_t{1} << 31, name,
+          "an input plane must have less than 2^31 pixels");
+}
+
+}  // namespace
+
 void make_pool2d(const OpInfo& info, const Attributes& attributes, const Tensors& args, Op& op) {
   Pool& pool = op.pool;
   switch (info.kind) {
@@ -27,9 +36,7 @@ void make_pool2d(const OpInfo& info, const Attributes& attributes, const Tensors
   require(pool.x.n == pool.y.n && pool.x.c == pool.y.c, info.name,
           "output " + shape_text(pool.y) + " does not fit input " + shape_text(pool.x));
   require(!pool.indices.present || same_shape(pool.indices, pool.y), info.name, "indices must have the output's shape");
-  require(pool.x.d < 1 << 10 &&
-              checked_product(checked_product(pool.x.d, pool.x.h, info.name), pool.x.w, info.name) < int64_t{1} << 31,
-          info.name, "an input plane must have less than 2^31 pixels");
+  check_pixels(info.name, pool.x);
   const int64_t size[3] = {pool.x.d, pool.x.h, pool.x.w}, out[3] = {pool.y.d, pool.y.h, pool.y.w};
   for (int i = 0; i < 3; ++i) {
     if (pool.adaptive) {
@@ -49,6 +56,18 @@ void make_pool2d(const OpInfo& info, const Attributes& attributes, const Tensors
               "output " + shape_text(pool.y) + " does not belong to input " + shape_text(pool.x));
     }
   }
+}
+
+void make_max_unpool(const OpInfo& info, const Attributes&, const Tensors& args, Op& op) {
+  constexpr int32_t kByIndex = 2;  // of Pool::adaptive: there are no windows
+  const bool backward = info.kind == OpKind::kMaxPool2d;
+  Pool& pool = op.pool;
+  pool.x = args[backward ? 0 : 2], pool.y = args[backward ? 1 : 0], pool.indices = args[backward ? 2 : 1];
+  pool.adaptive = kByIndex;
+  require(pool.x.n == pool.y.n && pool.x.c == pool.y.c, info.name,
+          "input " + shape_text(pool.y) + " does not fit output " + shape_text(pool.x));
+  require(same_shape(pool.indices, pool.y), info.name, "indices must have the input's shape");
+  check_pixels(info.name, pool.x);
 }
 
 void make_batch_norm(const OpInfo& info, const Attributes& attributes, const Tensors& args, Op& op) {

@@ -15,19 +15,36 @@ namespace {
 struct PatchAxis { int64_t size, count, step, taps, first, delta; };
 
 struct PatchMap {
-  PatchAxis h, w;
-  int64_t sn, sc, sh;  // strides of the input: image, channel, row
-  int64_t taps() const { return h.taps * w.taps; }
-  int64_t pixels() const { return h.count * w.count; }
+  PatchAxis d, h, w;
+  int64_t sn, sc, sd, sh;  // strides of the input: image, channel, plane, row
+  int64_t taps() const { return d.taps * h.taps * w.taps; }
+  int64_t rows() const { return d.count * h.count; }  // of all planes
+  int64_t pixels() const { return rows() * w.count; }
 };
+
+// The patches that a convolution's output pixels see.
+CNNKERN_INLINE PatchMap forward_map(const Conv& c) {
+  return {{c.x.d, c.y.d, c.stride[0], c.w.d, -c.padding[0], c.dilation[0]},
+          {c.x.h, c.y.h, c.stride[1], c.w.h, -c.padding[1], c.dilation[1]},
+          {c.x.w, c.y.w, c.stride[2], c.w.w, -c.padding[2], c.dilation[2]},
+          c.x.sn,
+          c.x.sc,
+          c.x.sd,
+          c.x.sh};
+}
+
+constexpr PatchAxis kSinglePatch = {1, 1, 1, 1, 0, 1};  // an axis of one pixel and one tap
+
+CNNKERN_INLINE bool meets_every_pixel(const PatchAxis& axis) {
+  return axis.taps == 1 && axis.step == 1 && axis.first == 0 && axis.size == axis.count;
+}
 
 // Where one tap meets every pixel once (1x1 kernels of stride 1), an image is a single row: the longest runs there are.
 CNNKERN_INLINE bool flatten(PatchMap& map) {
-  const PatchAxis &h = map.h, &w = map.w;
-  const bool every = h.taps == 1 && w.taps == 1 && h.step == 1 && w.step == 1 && h.first == 0 && w.first == 0;
-  if (!every || h.size != h.count || w.size != w.count || map.sh != w.size) return false;
+  if (!meets_every_pixel(map.d) || !meets_every_pixel(map.h) || !meets_every_pixel(map.w)) return false;
+  if (map.sh != map.w.size || map.sd != map.sh * map.h.size) return false;
   const int64_t pixels = map.pixels();
-  map = {{1, 1, 1, 1, 0, 1}, {pixels, pixels, 1, 1, 0, 1}, map.sn, map.sc, pixels};
+  map = {kSinglePatch, kSinglePatch, {pixels, pixels, 1, 1, 0, 1}, map.sn, map.sc, pixels, pixels};
   return true;
 }
 
@@ -57,7 +74,7 @@ constexpr int kMaxProgramTaps = 128;
 
 // A run of columns in a row of the output; `first` counts from the begin of its panel, which stands at `panel`.
 struct PatchRun {
-  int64_t image, row, column;
+  int64_t image, plane, row, column;
   int first, length, panel;
 };
 
@@ -78,21 +95,25 @@ struct PatchProgram {
       pieces[count++] = {0, row + column, 0}, zero_until = column + kLanes;
   }
 
-  // Appends tap (r, s); its row of each panel begins at `row`.
-  void append(const PatchMap& map, int64_t r, int64_t s, int row) {
-    const int64_t down = map.h.first + r * map.h.delta, right = map.w.first + s * map.w.delta;
+  // Appends a tap; its row of each panel begins at `row`.
+  void append(const PatchMap& map, int64_t tap, int row) {
+    const int64_t line = tap / map.w.taps, s = tap % map.w.taps;
+    const int64_t t = map.d.taps == 1 ? 0 : line / map.h.taps, r = line - t * map.h.taps;
+    const int64_t deep = map.d.first + t * map.d.delta, down = map.h.first + r * map.h.delta;
+    const int64_t right = map.w.first + s * map.w.delta;
     for (int i = 0; i < run_count; ++i) {
       const PatchRun& run = runs[i];
-      const int64_t y = run.row * map.h.step + down, x = run.column * map.w.step + right;
+      const int64_t z = run.plane * map.d.step + deep, y = run.row * map.h.step + down;
+      const int64_t x = run.column * map.w.step + right;
       const int target = row + run.panel;
       int low = run.length, high = run.length;  // the columns that meet a pixel
-      if (y >= 0 && y < map.h.size) {
+      if (z >= 0 && z < map.d.size && y >= 0 && y < map.h.size) {
         low = static_cast<int>(least(run.length, most(0, ceil_divide(-x, map.w.step))));
         high = static_cast<int>(most(low, least(run.length, ceil_divide(map.w.size - x, map.w.step))));
       }
       if (run.first == 0) zero_until = 0;
       emit_zeros(target, run.first, run.first + low);
-      const int64_t source = run.image * map.sn + y * map.sh + x;
+      const int64_t source = run.image * map.sn + z * map.sd + y * map.sh + x;
       for (int t = low; t < high; t += kLanes) {
         const int length = high - t < kLanes ? high - t : kLanes;
         pieces[count++] = {source + t * map.w.step, target + run.first + t, length};
@@ -110,7 +131,7 @@ struct PatchProgram {
     while (tap_end < map.taps() && tap_end - tap_begin < kMaxProgramTaps && count + kMaxPatchColumns < kMaxPieces) {
       const int64_t index = tap_end - tap_begin;
       begin[index] = count;
-      append(map, tap_end / map.w.taps, tap_end % map.w.taps, static_cast<int>(index * to_step));
+      append(map, tap_end, static_cast<int>(index * to_step));
       begin[index + 1] = count;
       ++tap_end;
     }
@@ -152,10 +173,16 @@ static void pack_patches(const PatchMap& map, const float* x, int64_t q, int col
   program.run_count = 0;
   for (int first = 0; first < columns; first += panels.columns) {
     program.last_columns = columns - first < panels.columns ? columns - first : panels.columns;
-    each_run(q + first, program.last_columns, map.h.count, map.w.count,
+    each_run(q + first, program.last_columns, map.rows(), map.w.count,
              [&](int64_t image, int64_t row, int64_t column, int begin, int length) CNNKERN_LAMBDA {
-               program.runs[program.run_count++] = {image, row,    column,
-                                                    begin, length, first / panels.columns * panels.panel_step};
+               const int64_t plane = map.d.count == 1 ? 0 : row / map.h.count;
+               program.runs[program.run_count++] = {image,
+                                                    plane,
+                                                    row - plane * map.h.count,
+                                                    column,
+                                                    begin,
+                                                    length,
+                                                    first / panels.columns * panels.panel_step};
              });
   }
   const int64_t to_step = panels.row_step;
@@ -198,11 +225,15 @@ CNNKERN_INLINE Prefetch prefetch_columns(const PatchMap& m, const float* x, int6
                                          int64_t moments) {
   if (q >= q_end) return Prefetch{};
   const auto behind = [&](int64_t pixel) CNNKERN_LAMBDA {
-    const int64_t last_h = m.h.delta > 0 ? m.h.taps - 1 : 0, last_w = m.w.delta > 0 ? m.w.taps - 1 : 0;
-    const int64_t row = pixel / m.w.count * m.h.step + m.h.first + last_h * m.h.delta;
-    const int64_t column = pixel % m.w.count * m.w.step + m.w.first + last_w * m.w.delta;
-    if (row < 0 || row >= m.h.size) return row < 0 ? 0 : m.h.size * m.sh;
-    return row * m.sh + most(0, least(column + 1, m.w.size));
+    const auto last_met = [](const PatchAxis& axis, int64_t index) CNNKERN_LAMBDA {
+      return index * axis.step + axis.first + (axis.delta > 0 ? axis.taps - 1 : 0) * axis.delta;
+    };
+    const int64_t line = pixel / m.w.count, index = m.d.count == 1 ? 0 : line / m.h.count;
+    const int64_t plane = last_met(m.d, index), row = last_met(m.h, line - index * m.h.count);
+    const int64_t column = last_met(m.w, pixel % m.w.count);
+    if (plane < 0 || plane >= m.d.size) return plane < 0 ? 0 : m.d.size * m.sd;
+    if (row < 0 || row >= m.h.size) return plane * m.sd + (row < 0 ? 0 : m.h.size * m.sh);
+    return plane * m.sd + row * m.sh + most(0, least(column + 1, m.w.size));
   };
   const int64_t pixels = m.pixels(), image = (q_end - 1) / pixels, end = behind((q_end - 1) % pixels);
   const int64_t begin = q / pixels == image && q % pixels > 0 ? behind(q % pixels - 1) : 0;

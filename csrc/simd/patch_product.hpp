@@ -11,12 +11,15 @@ namespace {
 
 constexpr int64_t kPackPanels = kMaxPatchColumns / kTileCols;  // packed together
 
-// Where pixel (image, row, column) of output channel m lies.
+// Where pixel (image, row, column) of output channel m lies. Rows are counted through all planes; rows = 0: those of all
+// planes lie at equal distances.
 struct PixelMap {
   int64_t sn, sc, sh, sw;
+  int64_t rows, sd;  // rows of a plane, distance of planes
+  int64_t line(int64_t row) const { return rows == 0 ? row * sh : row / rows * sd + row % rows * sh; }
   template <class Element>
   Element* at(Element* p, int64_t image, int64_t m, int64_t row, int64_t column) const {
-    return p + image * sn + m * sc + row * sh + column * sw;
+    return p + image * sn + m * sc + line(row) + column * sw;
   }
 };
 
@@ -36,7 +39,7 @@ struct PatchProduct {
   int64_t column_panels() const { return (columns + kTileCols - 1) / kTileCols; }
   // Pixels of an image lie one behind the other, so that a row of a tile is stored as it is.
   bool contiguous() const {
-    return to.sw == 1 && to.sh == map.w.count &&
+    return to.sw == 1 && to.rows == 0 && to.sh == map.w.count &&
            (!residual || (residual_from.sw == 1 && residual_from.sh == map.w.count));
   }
 };
@@ -54,8 +57,9 @@ CNNKERN_INLINE int64_t column_panel_floats(int64_t depth) { return depth * kTile
 // many cache lines apart, their lines evict each other.
 CNNKERN_INLINE bool in_place(const PatchProduct& p, int64_t panel) {
   constexpr int64_t kMostRows = 128, kAliasFloats = 128;
-  const PatchAxis &h = p.map.h, &w = p.map.w;
-  const bool flat = h.count == 1 && h.taps == 1 && h.first == 0 && w.taps == 1 && w.step == 1 && w.first == 0;
+  const PatchAxis &d = p.map.d, &h = p.map.h, &w = p.map.w;
+  const bool flat = d.count == 1 && d.taps == 1 && d.first == 0 && h.count == 1 && h.taps == 1 && h.first == 0 &&
+                    w.taps == 1 && w.step == 1 && w.first == 0;
   if (!flat || w.size != w.count || p.m > kMostRows || p.map.sc % kAliasFloats == 0) return false;
   return panel * kTileCols % w.count + kTileCols <= w.count && (panel + 1) * kTileCols <= p.columns;
 }
@@ -114,7 +118,7 @@ CNNKERN_INLINE void multiply_panel(const PatchProduct& p, const Panels& rows, in
   tile.c_step = kTileCols;
   run_tile(height, tile);
   const bool flat = p.contiguous();
-  each_run(q, columns, flat ? 1 : p.map.h.count, flat ? pixels : p.map.w.count,
+  each_run(q, columns, flat ? 1 : p.map.rows(), flat ? pixels : p.map.w.count,
            [&](int64_t n, int64_t row, int64_t column, int first, int length) CNNKERN_LAMBDA {
              for (int r = 0; r < height; ++r)
                store_pixels(p, sums + r * kTileCols + first, m + r, n, row, column, length);

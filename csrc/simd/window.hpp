@@ -56,10 +56,37 @@ CNNKERN_INLINE Span span_of(const Pool& op, int axis, int64_t position) {
   return span;
 }
 
-// The blocked maps that the pooling kernels work on: one plane per image and channel block.
+// A value of Pool::adaptive: there are no windows, the given indices alone say what belongs together.
+constexpr int32_t kByIndex = 2;
+
+// The blocked maps that the pooling kernels work on.
 CNNKERN_INLINE bool is_blocked_pool(const Pool& op) {
-  return op.x.layout == Layout::kBlocked && op.y.layout == Layout::kBlocked && is_blocked(op.indices) && op.x.d == 1 &&
-         op.y.d == 1;
+  return op.x.layout == Layout::kBlocked && op.y.layout == Layout::kBlocked && is_blocked(op.indices) &&
+         op.adaptive != kByIndex;
+}
+
+// Windows of the output planes, then of the output rows, then of the output columns.
+struct WindowTable { const Window *planes, *rows, *columns; };
+CNNKERN_INLINE int64_t window_count(const Pool& op) { return op.y.d + op.y.h + op.y.w; }
+CNNKERN_INLINE void fill_windows(const Pool& op, Window* windows) {
+  for (int axis = 0; axis < 3; ++axis)
+    for (int64_t i = 0; i < axis_of(op.y, axis); ++i) *windows++ = window_of(op, axis, i);
+}
+CNNKERN_INLINE WindowTable window_table(const Pool& op, const void* table) {
+  const Window* windows = static_cast<const Window*>(table);
+  return {windows, windows + op.y.d, windows + op.y.d + op.y.h};
+}
+
+// Spans of the input planes, then of the input rows, then of the input columns.
+struct SpanTable { const Span *planes, *rows, *columns; };
+CNNKERN_INLINE int64_t span_count(const Pool& op) { return op.x.d + op.x.h + op.x.w; }
+CNNKERN_INLINE void fill_spans(const Pool& op, Span* spans) {
+  for (int axis = 0; axis < 3; ++axis)
+    for (int64_t i = 0; i < axis_of(op.x, axis); ++i) *spans++ = span_of(op, axis, i);
+}
+CNNKERN_INLINE SpanTable span_table(const Pool& op, const void* table) {
+  const Span* spans = static_cast<const Span*>(table);
+  return {spans, spans + op.x.d, spans + op.x.d + op.x.h};
 }
 
 // Time for `taps` visits per pixel of `pixels`, each costing about three operations on 16 lanes at half the peak.

@@ -40,7 +40,7 @@ Block large_sum(const float* x, int64_t row_stride, int rows, int columns) {
 int candidates(const Op& op, const Machine& machine, Variant* out) {
   const Pool& pool = op.pool;
   if (!is_blocked_pool(pool)) return 0;
-  const double taps = pool.adaptive ? 1 : static_cast<double>(pool.kernel[1] * pool.kernel[2]);
+  const double taps = pool.adaptive ? 1 : static_cast<double>(pool.kernel[0] * pool.kernel[1] * pool.kernel[2]);
   out[0] = Variant{};
   out[0].ns = pool_ns(machine, elements(pool.x) + elements(pool.y), pool.y, taps);
   return 1;
@@ -49,44 +49,49 @@ int candidates(const Op& op, const Machine& machine, Variant* out) {
 void prepare(const Op& op, const Variant&, Work* work, void* table) {
   const Pool& pool = op.pool;
   work->phases = 1;
-  work->units[0] = pool.y.n * blocks_of(pool.y.c) * pool.y.h;
-  work->table_bytes = (pool.y.h + pool.y.w) * static_cast<int64_t>(sizeof(Window));
-  if (!table) return;
-  Window* windows = static_cast<Window*>(table);
-  for (int64_t i = 0; i < pool.y.h; ++i) windows[i] = window_of(pool, 1, i);
-  for (int64_t i = 0; i < pool.y.w; ++i) windows[pool.y.h + i] = window_of(pool, 2, i);
+  work->units[0] = pool.y.n * blocks_of(pool.y.c) * pool.y.d * pool.y.h;
+  work->table_bytes = window_count(pool) * static_cast<int64_t>(sizeof(Window));
+  if (table) fill_windows(pool, static_cast<Window*>(table));
+}
+
+// The part of a window that lies in one plane.
+CNNKERN_INLINE Block plane_sum(const float* x, int64_t row_stride, int rows, int columns) {
+  if (rows == 2 && columns == 2) return window_sum(x, row_stride, 2, 2);
+  if (rows == 3 && columns == 3) return window_sum(x, row_stride, 3, 3);
+  if (static_cast<int64_t>(rows) * columns < 4 * kWays) return window_sum(x, row_stride, rows, columns);
+  return large_sum(x, row_stride, rows, columns);
 }
 
 // x: the first row of the windows; y: the output row.
-CNNKERN_INLINE void pool_row(const Pool& op, const float* x, const Window& row, const Window* columns, float* y) {
+CNNKERN_INLINE void pool_row(const Pool& op, const float* x, const Window& plane, const Window& row,
+                             const Window* columns, float* y) {
+  const float lines = static_cast<float>(plane.elements) * static_cast<float>(row.elements);
   for (int64_t ow = 0; ow < op.y.w; ++ow) {
     const Window column = columns[ow];
     const float* from = x + static_cast<int64_t>(column.first) * kBlock;
-    Block sum;
-    if (row.taps == 2 && column.taps == 2)
-      sum = window_sum(from, op.x.sh, 2, 2);
-    else if (row.taps == 3 && column.taps == 3)
-      sum = window_sum(from, op.x.sh, 3, 3);
-    else if (static_cast<int64_t>(row.taps) * column.taps < 4 * kWays)
-      sum = window_sum(from, op.x.sh, row.taps, column.taps);
-    else
-      sum = large_sum(from, op.x.sh, row.taps, column.taps);
-    const float elements = op.divisor ? static_cast<float>(op.divisor)
-                                      : static_cast<float>(row.elements) * static_cast<float>(column.elements);
+    Block sum = block_zero();
+    if (plane.taps > 0) sum = plane_sum(from, op.x.sh, row.taps, column.taps);
+    for (int d = 1; d < plane.taps; ++d) {
+      from += op.x.sd;
+      sum = add(sum, plane_sum(from, op.x.sh, row.taps, column.taps));
+    }
+    const float elements = op.divisor ? static_cast<float>(op.divisor) : lines * static_cast<float>(column.elements);
     block_store(y + ow * kBlock, div(sum, block_set1(elements)));
   }
 }
 
 void run(const Prepared& prepared, int, int64_t first, int64_t last, const Context& context) {
   const Pool& op = prepared.op.pool;
-  const Window* windows = static_cast<const Window*>(prepared.table);
+  const WindowTable windows = window_table(op, prepared.table);
   const float* x = static_cast<const float*>(context.args[Pool::kIn]);
   float* y = static_cast<float*>(context.args[Pool::kOut]);
   const int64_t blocks = blocks_of(op.y.c);
   for (int64_t unit = first; unit < last; ++unit) {
-    const int64_t h = unit % op.y.h, block = unit / op.y.h % blocks, n = unit / (op.y.h * blocks);
-    float* to = at_block(op.y, y, n, block, 0, h, 0);
-    pool_row(op, at_block(op.x, x, n, block, 0, windows[h].first, 0), windows[h], windows + op.y.h, to);
+    const int64_t h = unit % op.y.h, d = unit / op.y.h % op.y.d, map = unit / (op.y.h * op.y.d);
+    const int64_t block = map % blocks, n = map / blocks;
+    const Window plane = windows.planes[d], row = windows.rows[h];
+    float* to = at_block(op.y, y, n, block, d, h, 0);
+    pool_row(op, at_block(op.x, x, n, block, plane.first, row.first, 0), plane, row, windows.columns, to);
     const int lanes = static_cast<int>(op.y.c - block * kBlock);
     if (lanes < kBlock) empty_tail(to, op.y.w * kBlock, lanes);  // a window without elements is NaN in every lane
   }

@@ -3,7 +3,7 @@
 //
 // Plain layout in and out. Panels of 32 (AVX-512) output pixels of the patch matrix are packed in scratch, for all k, and
 // multiplied by panels of 14 output channels; vectors lie along output pixels, so y is written as it lies in memory.
-// Serves every 2-D shape: any stride, padding, dilation, groups. Wins on plain maps and where channels are few or odd.
+// Serves every shape: any stride, padding, dilation, groups. Wins on plain maps and where channels are few or odd.
 // Registers: those of the tile (gemm_tile.hpp); its loop spills on no instruction set.
 // Measured (AVX-512, ResNet-50, batch 8, percent of the FMA peak on one core and on two): at 56x56 1x1 64>256 84 and 85,
 // 256>64 73 and 74, 3x3 64>64 79 and 79; at 28x28 1x1 512>128 83 and 80, 128>512 90 and 90, 3x3 128>128 80 and 76; AVX2 68
@@ -15,13 +15,13 @@ namespace CNNKERN_NAMESPACE {
 namespace {
 
 int64_t rows_of(const Conv& c) { return c.w.n / c.groups; }
-int64_t depth_of(const Conv& c) { return c.w.c * c.w.h * c.w.w; }
-int64_t columns_of(const Conv& c) { return c.y.n * c.y.h * c.y.w; }
+int64_t depth_of(const Conv& c) { return c.w.c * c.w.d * c.w.h * c.w.w; }
+int64_t columns_of(const Conv& c) { return c.y.n * c.y.d * c.y.h * c.y.w; }
 PatchSplit split_of(const Conv& c) { return patch_split(rows_of(c), depth_of(c), columns_of(c)); }
 
 int candidates(const Op& op, const Machine& machine, Variant* out) {
   const Conv& c = op.conv;
-  if (!is_plain(c.x) || !is_plain(c.y) || !is_plain(c.residual) || c.x.d != 1 || c.y.d != 1 || c.w.d != 1) return 0;
+  if (!is_plain(c.x) || !is_plain(c.y) || !is_plain(c.residual)) return 0;
   out[0] = Variant{};
   out[0].ns = patch_product_ns(machine, rows_of(c), static_cast<double>(depth_of(c)), columns_of(c), c.groups);
   return 1;
@@ -54,17 +54,13 @@ void run(const Prepared& prepared, int, int64_t first, int64_t last, const Conte
   const PatchSplit split = split_of(c);
   const float* residual = static_cast<const float*>(context.args[Conv::kResidual]);
   PatchProduct p{};
-  p.map = {{c.x.h, c.y.h, c.stride[1], c.w.h, -c.padding[1], c.dilation[1]},
-           {c.x.w, c.y.w, c.stride[2], c.w.w, -c.padding[2], c.dilation[2]},
-           c.x.sn,
-           c.x.sc,
-           c.x.sh};
+  p.map = forward_map(c);
   p.m = rows_of(c);
   p.depth = depth_of(c);
   p.columns = columns_of(c);
-  p.to = {c.y.sn, c.y.sc, c.y.sh, 1};
+  p.to = {c.y.sn, c.y.sc, c.y.sh, 1, 0, 0};
   p.residual = residual;
-  p.residual_from = {c.residual.sn, c.residual.sc, c.residual.sh, 1};
+  p.residual_from = {c.residual.sn, c.residual.sc, c.residual.sh, 1, 0, 0};
   flatten(p);
   p.epilogue = &c.epilogue;
   for (int64_t unit = first; unit < last;) {

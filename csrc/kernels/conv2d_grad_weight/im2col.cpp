@@ -5,7 +5,7 @@
 // needs no transposing: the tile broadcasts from 14 rows at a fixed distance), a block of dy is packed with its output
 // channels side by side (the vectors), and their product is added to sums in scratch, [k][o], written to dw at the end.
 // Where dw is too small to occupy the threads, the pixels are cut into fixed chunks, whose sums stand in shared memory
-// and are added in order in a second phase. Serves every 2-D shape; slow where a group has few output channels.
+// and are added in order in a second phase. Serves every shape; slow where a group has few output channels.
 // Measured (AVX-512, batch 8, percent of the FMA peak on one core): 3x3 64>64 at 56x56 74, 128>128 at 28x28 80, 256>256 at
 // 14x14 81; 1x1 58 to 70, waiting for x and dy. Without prefetching 56, 68, 78 and 39 to 60.
 #include "simd/gemm_tile.hpp"
@@ -35,9 +35,9 @@ struct Shape {
 
 Shape shape_of(const Conv& c) {
   Shape s;
-  s.depth = c.w.c * c.w.h * c.w.w;
+  s.depth = c.w.c * c.w.d * c.w.h * c.w.w;
   s.outputs = c.w.n / c.groups;
-  s.pixels = c.y.n * c.y.h * c.y.w;
+  s.pixels = c.y.n * c.y.d * c.y.h * c.y.w;
   s.panels = panels_of(s.depth);
   s.row_blocks = (s.panels.count + kBlockPanels - 1) / kBlockPanels;
   s.column_blocks = (s.outputs + kBlockColumns - 1) / kBlockColumns;
@@ -55,7 +55,7 @@ int64_t block_columns(const Shape& s) {
 
 int candidates(const Op& op, const Machine& machine, Variant* out) {
   const Conv& c = op.conv;
-  if (!is_plain(c.x) || !is_plain(c.y) || c.x.d != 1 || c.y.d != 1 || c.w.d != 1) return 0;
+  if (!is_plain(c.x) || !is_plain(c.y)) return 0;
   const Shape s = shape_of(c);
   constexpr double kTileShare = 0.9;                               // of the FMA peak
   constexpr double kPatchBytesPerNs = 30, kOutputBytesPerNs = 12;  // packed by one core
@@ -87,16 +87,15 @@ void prepare(const Op& op, const Variant&, Work* work, void*) {
 // dy of pixels [q, q + count) with kTileCols output channels, from `channel` on, side by side: panels of
 // [count][kTileCols].
 void pack_outputs(const Conv& c, const float* dy, int64_t columns, int64_t q, int count, float* to) {
-  const bool flat = c.y.sh == c.y.w;
+  const int64_t pixels = c.y.d * c.y.h * c.y.w;  // of an image, one behind the other
   for (int64_t column = 0; column < columns; column += kTileCols, to += kTileCols * kStep) {
     const int64_t width = least(kTileCols, columns - column);
     if (width < kTileCols)
       for (int64_t i = 0; i < int64_t{count} * kTileCols; i += kLanes) store(to + i, zero());
-    each_run(q, count, flat ? 1 : c.y.h, flat ? c.y.h * c.y.w : c.y.w,
-             [&](int64_t image, int64_t row, int64_t pixel, int first, int length) CNNKERN_LAMBDA {
-               pack_transposed(at(c.y, dy, image, column, 0, row, pixel), c.y.sc, width, length, to + first * kTileCols,
-                               kTileCols);
-             });
+    each_run(q, count, 1, pixels, [&](int64_t image, int64_t, int64_t pixel, int first, int length) CNNKERN_LAMBDA {
+      pack_transposed(at(c.y, dy, image, column, 0, 0, pixel), c.y.sc, width, length, to + first * kTileCols,
+                      kTileCols);
+    });
   }
 }
 
@@ -133,11 +132,7 @@ void run_block(const Conv& c, const Shape& s, int64_t unit, const Context& conte
   const int64_t chunk = unit % s.chunks, column_block = unit / s.chunks % s.column_blocks;
   const int64_t row_block = unit / s.chunks / s.column_blocks % s.row_blocks;
   const int64_t group = unit / s.chunks / s.column_blocks / s.row_blocks;
-  PatchMap map{{c.x.h, c.y.h, c.stride[1], c.w.h, -c.padding[1], c.dilation[1]},
-               {c.x.w, c.y.w, c.stride[2], c.w.w, -c.padding[2], c.dilation[2]},
-               c.x.sn,
-               c.x.sc,
-               c.x.sh};
+  PatchMap map = forward_map(c);
   flatten(map);
   const int64_t panel = s.block_start(row_block), panel_end = s.block_start(row_block + 1);
   const int64_t row = s.panels.start(panel), row_end = s.panels.start(panel_end);
@@ -149,8 +144,8 @@ void run_block(const Conv& c, const Shape& s, int64_t unit, const Context& conte
   float* outputs = patches + block_rows(s) * kDistance;
   float* sums = outputs + block_columns(s) * kStep;
   const int64_t q_first = chunk * s.chunk_steps * kStep, q_end = least(s.pixels, q_first + s.chunk_steps * kStep);
-  PatchMap dy_map{{c.y.h, c.y.h, 1, 1, 0, 1}, {c.y.w, c.y.w, 1, 1, 0, 1}, c.y.sn, c.y.sc, c.y.sh};
-  flatten(dy_map);
+  const int64_t pixels = c.y.d * c.y.h * c.y.w;
+  const PatchMap dy_map{kSinglePatch, kSinglePatch, {pixels, pixels, 1, 1, 0, 1}, c.y.sn, c.y.sc, pixels, pixels};
   const int64_t channel_first = row / map.taps(), channels = (row_end - 1) / map.taps() + 1 - channel_first;
   const int64_t tiles = (panel_end - panel) * ((columns + kTileCols - 1) / kTileCols);
   for (int64_t q = q_first; q < q_end; q += kStep) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// y = the maximum of each window, indices = its place h * W + w in the input plane (where wanted): the first maximum,
+// y = the maximum of each window, indices = its place (d * H + h) * W + w in the input (where wanted): the first maximum,
 // or the first NaN. Blocked layout, one output row of one channel block per unit, 16 channels at once; whole windows of
 // 2x2 and 3x3 are unrolled. A tap is two compares and two blends; neighbouring windows are independent and overlap in
 // the core. Measured, one core (Zen 5, AVX-512, from the last cache): 3x3 at stride 2: 34 bytes/ns with indices, 67
@@ -37,11 +37,27 @@ CNNKERN_INLINE Result window_max(const float* x, int32_t place, int rows, int co
   return best;
 }
 
+// The better of two, the first where they are equal.
+template <bool kIndices>
+CNNKERN_INLINE Result better(const Result& a, const Result& b) {
+  Result best = a;
+  if constexpr (kIndices) {
+    unroll<kVecs>([&](auto i) CNNKERN_LAMBDA {
+      const Mask keep = either(less_equal(b.y.v[i], a.y.v[i]), is_nan(a.y.v[i]));
+      best.y.v[i] = select(keep, a.y.v[i], b.y.v[i]);
+      best.index.v[i] = select(keep, a.index.v[i], b.index.v[i]);
+    });
+  } else {
+    best.y = select(is_nan(b.y), b.y, max(b.y, a.y));
+  }
+  return best;
+}
+
 struct Row {
-  const float* x;  // the plane
+  const float* x;  // the first plane of the windows
   float* y;        // the output row
   int32_t* indices;
-  Window window;  // along H
+  Window plane, window;  // along D, along H
 };
 
 template <bool kIndices>
@@ -51,12 +67,15 @@ void pool_row(const Pool& op, const Row& row, const Window* columns, int lanes) 
   const int32_t width = static_cast<int32_t>(op.x.w);
   const int32_t row_places = op.adaptive ? width : static_cast<int32_t>(op.dilation[1]) * width;
   const int64_t column_step = dilation * kBlock;
-  const int taps_h = row.window.taps;
+  const int64_t plane_step = op.adaptive ? op.x.sd : op.dilation[0] * op.x.sd;
+  const int32_t area = static_cast<int32_t>(op.x.h) * width;
+  const int32_t plane_places = op.adaptive ? area : static_cast<int32_t>(op.dilation[0]) * area;
+  const int taps_d = row.plane.taps, taps_h = taps_d > 0 ? row.window.taps : 0;
   const BlockMask keep = first_channels(lanes);
   for (int64_t ow = 0; ow < op.y.w; ++ow) {
     const int first = columns[ow].first, taps_w = columns[ow].taps;
     const float* x = row.x + row.window.first * op.x.sh + first * kBlock;
-    const int32_t place = row.window.first * width + first;
+    int32_t place = row.plane.first * area + row.window.first * width + first;
     const auto take = [&](int rows, int cols) CNNKERN_LAMBDA {
       return window_max<kIndices>(x, place, rows, cols, row_step, column_step, row_places, dilation);
     };
@@ -67,6 +86,11 @@ void pool_row(const Pool& op, const Row& row, const Window* columns, int lanes) 
       result = take(3, 3);
     else if (taps_h > 0 && taps_w > 0)
       result = take(taps_h, taps_w);
+    for (int d = 1; d < taps_d && taps_h > 0 && taps_w > 0; ++d) {
+      x += plane_step;
+      place += plane_places;
+      result = better<kIndices>(result, take(taps_h, taps_w));
+    }
     if (lanes < kBlock) {
       result.y = select(keep, result.y, block_zero());
       result.index = select(keep, result.index, block_set1_i(0));
@@ -79,7 +103,7 @@ void pool_row(const Pool& op, const Row& row, const Window* columns, int lanes) 
 int candidates(const Op& op, const Machine& machine, Variant* out) {
   const Pool& pool = op.pool;
   if (!is_blocked_pool(pool)) return 0;
-  const double taps = pool.adaptive ? 1 : static_cast<double>(pool.kernel[1] * pool.kernel[2]);
+  const double taps = pool.adaptive ? 1 : static_cast<double>(pool.kernel[0] * pool.kernel[1] * pool.kernel[2]);
   out[0] = Variant{};
   out[0].ns = pool_ns(machine, elements(pool.x) + 2 * elements(pool.y), pool.y, taps);
   return 1;
@@ -88,30 +112,30 @@ int candidates(const Op& op, const Machine& machine, Variant* out) {
 void prepare(const Op& op, const Variant&, Work* work, void* table) {
   const Pool& pool = op.pool;
   work->phases = 1;
-  work->units[0] = pool.y.n * blocks_of(pool.y.c) * pool.y.h;
-  work->table_bytes = (pool.y.h + pool.y.w) * static_cast<int64_t>(sizeof(Window));
-  if (!table) return;
-  Window* windows = static_cast<Window*>(table);
-  for (int64_t i = 0; i < pool.y.h; ++i) windows[i] = window_of(pool, 1, i);
-  for (int64_t i = 0; i < pool.y.w; ++i) windows[pool.y.h + i] = window_of(pool, 2, i);
+  work->units[0] = pool.y.n * blocks_of(pool.y.c) * pool.y.d * pool.y.h;
+  work->table_bytes = window_count(pool) * static_cast<int64_t>(sizeof(Window));
+  if (table) fill_windows(pool, static_cast<Window*>(table));
 }
 
 void run(const Prepared& prepared, int, int64_t first, int64_t last, const Context& context) {
   const Pool& op = prepared.op.pool;
-  const Window* windows = static_cast<const Window*>(prepared.table);
+  const WindowTable windows = window_table(op, prepared.table);
   const float* x = static_cast<const float*>(context.args[Pool::kIn]);
   float* y = static_cast<float*>(context.args[Pool::kOut]);
   int32_t* indices = op.indices.present ? static_cast<int32_t*>(context.args[Pool::kIndices]) : nullptr;
   const int64_t blocks = blocks_of(op.y.c);
   for (int64_t unit = first; unit < last; ++unit) {
-    const int64_t h = unit % op.y.h, block = unit / op.y.h % blocks, n = unit / (op.y.h * blocks);
+    const int64_t h = unit % op.y.h, d = unit / op.y.h % op.y.d, map = unit / (op.y.h * op.y.d);
+    const int64_t block = map % blocks, n = map / blocks;
     const int lanes = static_cast<int>(least(kBlock, op.y.c - block * kBlock));
-    Row row{at_block(op.x, x, n, block, 0, 0, 0), at_block(op.y, y, n, block, 0, h, 0), nullptr, windows[h]};
+    const Window plane = windows.planes[d];
+    Row row{at_block(op.x, x, n, block, plane.first, 0, 0), at_block(op.y, y, n, block, d, h, 0), nullptr, plane,
+            windows.rows[h]};
     if (indices) {
-      row.indices = at_block(op.indices, indices, n, block, 0, h, 0);
-      pool_row<true>(op, row, windows + op.y.h, lanes);
+      row.indices = at_block(op.indices, indices, n, block, d, h, 0);
+      pool_row<true>(op, row, windows.columns, lanes);
     } else {
-      pool_row<false>(op, row, windows + op.y.h, lanes);
+      pool_row<false>(op, row, windows.columns, lanes);
     }
   }
 }

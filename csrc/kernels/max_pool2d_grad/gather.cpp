@@ -13,7 +13,7 @@ int candidates(const Op& op, const Machine& machine, Variant* out) {
   const Pool& pool = op.pool;
   if (!is_blocked_pool(pool) || !pool.indices.present) return 0;
   double windows = 1;
-  for (int i = 1; i < 3 && !pool.adaptive; ++i)
+  for (int i = 0; i < 3 && !pool.adaptive; ++i)
     windows *= 1 + static_cast<double>((pool.kernel[i] - 1) * pool.dilation[i]) / static_cast<double>(pool.stride[i]);
   out[0] = Variant{};
   out[0].ns = pool_ns(machine, elements(pool.x) + 2 * elements(pool.y), pool.x, windows);
@@ -23,12 +23,9 @@ int candidates(const Op& op, const Machine& machine, Variant* out) {
 void prepare(const Op& op, const Variant&, Work* work, void* table) {
   const Pool& pool = op.pool;
   work->phases = 1;
-  work->units[0] = pool.x.n * blocks_of(pool.x.c) * pool.x.h;
-  work->table_bytes = (pool.x.h + pool.x.w) * static_cast<int64_t>(sizeof(Span));
-  if (!table) return;
-  Span* spans = static_cast<Span*>(table);
-  for (int64_t i = 0; i < pool.x.h; ++i) spans[i] = span_of(pool, 1, i);
-  for (int64_t i = 0; i < pool.x.w; ++i) spans[pool.x.h + i] = span_of(pool, 2, i);
+  work->units[0] = pool.x.n * blocks_of(pool.x.c) * pool.x.d * pool.x.h;
+  work->table_bytes = span_count(pool) * static_cast<int64_t>(sizeof(Span));
+  if (table) fill_spans(pool, static_cast<Span*>(table));
 }
 
 CNNKERN_INLINE Block gather(const float* dy, int64_t dy_row, const int32_t* indices, int64_t index_row, int rows,
@@ -46,26 +43,32 @@ CNNKERN_INLINE Block gather(const float* dy, int64_t dy_row, const int32_t* indi
 
 void run(const Prepared& prepared, int, int64_t first, int64_t last, const Context& context) {
   const Pool& op = prepared.op.pool;
-  const Span* spans = static_cast<const Span*>(prepared.table);
+  const SpanTable spans = span_table(op, prepared.table);
   const float* dy = static_cast<const float*>(context.args[Pool::kMaxGradDy]);
   const int32_t* indices = static_cast<const int32_t*>(context.args[Pool::kMaxGradIndices]);
   float* dx = static_cast<float*>(context.args[Pool::kMaxGradDx]);
   const int64_t blocks = blocks_of(op.x.c);
   for (int64_t unit = first; unit < last; ++unit) {
-    const int64_t h = unit % op.x.h, block = unit / op.x.h % blocks, n = unit / (op.x.h * blocks);
-    const Span rows = spans[h];
-    const float* dy_row = at_block(op.y, dy, n, block, 0, rows.first, 0);
-    const int32_t* index_row = at_block(op.indices, indices, n, block, 0, rows.first, 0);
-    float* to = at_block(op.x, dx, n, block, 0, h, 0);
+    const int64_t h = unit % op.x.h, d = unit / op.x.h % op.x.d, map = unit / (op.x.h * op.x.d);
+    const int64_t block = map % blocks, n = map / blocks;
+    const Span planes = spans.planes[d], rows = spans.rows[h];
+    const float* dy_row = at_block(op.y, dy, n, block, planes.first, rows.first, 0);
+    const int32_t* index_row = at_block(op.indices, indices, n, block, planes.first, rows.first, 0);
+    float* to = at_block(op.x, dx, n, block, d, h, 0);
     for (int64_t w = 0; w < op.x.w; ++w) {
-      const Span columns = spans[op.x.h + w];
-      const int64_t offset = static_cast<int64_t>(columns.first) * kBlock;
-      const int32_t place = static_cast<int32_t>(h * op.x.w + w);
+      const Span columns = spans.columns[w];
+      int64_t offset = static_cast<int64_t>(columns.first) * kBlock, index_offset = offset;
+      const int32_t place = static_cast<int32_t>((d * op.x.h + h) * op.x.w + w);
       const auto take = [&](int r, int s) CNNKERN_LAMBDA {
-        return gather(dy_row + offset, op.y.sh, index_row + offset, op.indices.sh, r, s, place);
+        return gather(dy_row + offset, op.y.sh, index_row + index_offset, op.indices.sh, r, s, place);
       };
-      block_store(to + w * kBlock,
-                  rows.count == 1 && columns.count == 1 ? take(1, 1) : take(rows.count, columns.count));
+      Block sum = block_zero();
+      if (planes.count > 0) sum = rows.count == 1 && columns.count == 1 ? take(1, 1) : take(rows.count, columns.count);
+      for (int i = 1; i < planes.count; ++i) {
+        offset += op.y.sd, index_offset += op.indices.sd;
+        sum = add(sum, take(rows.count, columns.count));
+      }
+      block_store(to + w * kBlock, sum);
     }
   }
 }
