@@ -4,7 +4,10 @@
 from cnnkern.models._network import ModelInfo, Network
 from cnnkern.models._registry import count, get, info, list_models
 from cnnkern.models.course_cnn import CourseCNN, course_cnn
+from cnnkern.models.densenet import DenseNet, densenet121, densenet161, densenet169, densenet201
 from cnnkern.models.lenet import LeNet5, lenet5
+from cnnkern.models.mobilenet_v1 import MobileNetV1, mobilenet_v1
+from cnnkern.models.mobilenet_v2 import MobileNetV2, mobilenet_v2
 from cnnkern.models.perceptron import MLP, Perceptron, mlp, perceptron
 from cnnkern.models.resnet import (
     ResNet,
@@ -23,18 +26,27 @@ __all__ = [
     "MLP",
     "CIFARResNet",
     "CourseCNN",
+    "DenseNet",
     "LeNet5",
+    "MobileNetV1",
+    "MobileNetV2",
     "ModelInfo",
     "Network",
     "Perceptron",
     "ResNet",
     "count",
     "course_cnn",
+    "densenet121",
+    "densenet161",
+    "densenet169",
+    "densenet201",
     "get",
     "info",
     "lenet5",
     "list_models",
     "mlp",
+    "mobilenet_v1",
+    "mobilenet_v2",
     "perceptron",
     "resnet18",
     "resnet20",

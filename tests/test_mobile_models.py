@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""DenseNet and the mobile networks: figures of their papers, widths, initial values, the names of other libraries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import cnnkern
+from cnnkern import models, nn
+
+# Parameters and multiply-adds of the papers' tables ("4.2 million, 569 million") to the last digit.
+COUNTS = {
+    ("densenet121", ()): (7_978_856, 2_834_161_664),
+    ("densenet161", ()): (28_681_000, 7_727_907_072),
+    ("densenet169", ()): (14_149_480, 3_359_843_328),
+    ("densenet201", ()): (20_013_928, 4_291_365_888),
+    ("mobilenet_v1", ()): (4_231_976, 568_740_352),
+    ("mobilenet_v1", (("width_mult", 0.75),)): (2_585_560, 325_400_448),
+    ("mobilenet_v1", (("width_mult", 0.5),)): (1_331_592, 149_497_088),
+    ("mobilenet_v1", (("width_mult", 0.25),)): (470_072, 41_030_272),
+    ("mobilenet_v2", ()): (3_504_872, 300_774_272),
+    ("mobilenet_v2", (("width_mult", 1.4),)): (6_108_776, 582_195_824),
+}
+
+
+def parameters(model: nn.Module) -> int:
+    return sum(array.size for array in model.parameters())
+
+
+@pytest.mark.parametrize(("model", "expected"), COUNTS.items(), ids=lambda value: value[0])
+def test_counts_are_the_papers(model: Any, expected: tuple[int, int]) -> None:
+    name, options = model
+    network = models.get(name)(**dict(options), seed=0)
+    assert (parameters(network), cnnkern.count_macs(network, models.info(name).batch())) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [
+        ("densenet121", 1024),
+        ("densenet161", 2208),
+        ("mobilenet_v1", 1024),
+        ("mobilenet_v2", 1280),
+    ],
+)
+def test_maps_and_heads(name: str, channels: int) -> None:
+    model = models.get(name)(7, 1, seed=0).eval()
+    x = np.random.default_rng(0).standard_normal((2, 1, 64, 64), dtype=np.float32)
+    assert model.features(x).shape == (2, channels, 2, 2)
+    assert model(x).shape == (2, 7) and model.replace_head(3, seed=0)(x).shape == (2, 3)
+
+
+def test_transitions_of_densenet_halve_channels_and_sizes() -> None:
+    rows = {row.name: row.output_shape for row in models.densenet121(weights=None).summary((1, 3, 224, 224)).rows}
+    shapes = [rows[f"features.transition{index}.pool"] for index in (1, 2, 3)]
+    assert shapes == [(1, 128, 28, 28), (1, 256, 14, 14), (1, 512, 7, 7)]
+
+
+def test_older_names_of_densenet() -> None:
+    state = models.densenet121(10, seed=1).state_dict()
+    old = {
+        name.replace("norm1.", "norm.1.").replace("conv2.", "conv.2.") if "denselayer" in name else name: array
+        for name, array in state.items()
+        if not name.endswith("num_batches_tracked")
+    }
+    assert "features.denseblock1.denselayer1.norm.1.weight" in old
+    tracked = {name: array for name, array in state.items() if name.endswith("num_batches_tracked")}
+    model = models.densenet121(10, weights=old | tracked)
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, state[name])
+
+
+def test_initial_values() -> None:
+    model = models.mobilenet_v2(seed=0)
+    assert model.features[18][0].weight.std() == pytest.approx((2 / 1280) ** 0.5, rel=0.02)
+    assert model.classifier[1].weight.std() == pytest.approx(0.01, rel=0.02) and not model.classifier[1].bias.any()
+    dense = models.densenet121(seed=0)
+    assert dense.features.conv0.weight.std() == pytest.approx((2 / (3 * 49)) ** 0.5, rel=0.03)
+    assert not dense.classifier.bias.any()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: models.mobilenet_v1(width_mult=0.0), "mobilenet_v1: width_mult must be positive, found 0.0"),
+        (lambda: models.mobilenet_v2(width_mult=-1.0), "mobilenet_v2: width_mult must"),
+        (lambda: models.densenet121(drop_rate=1.5), "DenseNet: drop_rate must"),
+        (lambda: models.mobilenet_v2(dropout=2.0), "Dropout: p must"),
+    ],
+)
+def test_builders_refuse(call: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()
