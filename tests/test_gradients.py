@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Gradient rules of the graph: in float32 through the kernels, in float64 through the reference, and by PyTorch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from case import Case
 from cases import OPS, rows
 from generators import generated
 from oracle import torch_or_skip
+from torch_ops import FORWARD
 from values import EXACT, Array, generator, inputs, whole_numbers
 
 from cnnkern.functional import multiply
@@ -94,105 +95,6 @@ def _cancelling(case: Case) -> float:
     return 10.0 if case.op in ("batch_norm_training", "softmax", "log_softmax", "cross_entropy") else 0.0
 
 
-def _torch_conv(torch: Any, x: Any, w: Any, b: Any, _: Any, attrs: dict[str, Any]) -> Any:
-    padded = torch.nn.functional.pad(x, [amount for pair in reversed(attrs["padding"]) for amount in pair])
-    function = getattr(torch.nn.functional, f"conv{x.ndim - 2}d")
-    return function(padded, w, b, attrs["stride"], 0, attrs["dilation"], attrs["groups"])
-
-
-def _torch_max_pool(torch: Any, x: Any, attrs: dict[str, Any]) -> Any:
-    """PyTorch pads both sides alike: minus infinity outside, and only the windows that are asked for."""
-    (top, bottom), (left, right) = attrs["padding"]
-    rows, columns = attrs["output_size"]
-    (kh, kw), (sh, sw), (dh, dw) = attrs["kernel"], attrs["stride"], attrs["dilation"]
-    height, width = (rows - 1) * sh + dh * (kh - 1) + 1, (columns - 1) * sw + dw * (kw - 1) + 1
-    bottom, right = height - x.shape[2] - top, width - x.shape[3] - left
-    padded = torch.nn.functional.pad(x, (left, right, top, bottom), value=-np.inf)
-    return torch.nn.functional.max_pool2d(padded, attrs["kernel"], attrs["stride"], 0, attrs["dilation"])
-
-
-def _torch_avg_pool(torch: Any, x: Any, attrs: dict[str, Any]) -> Any:
-    padding = tuple(pair[0] for pair in attrs["padding"])
-    sizes = [
-        (x.shape[2 + i] + 2 * padding[i] - attrs["kernel"][i]) // attrs["stride"][i] + 1 for i in (0, 1)
-    ]  # without ceil mode
-    return torch.nn.functional.avg_pool2d(
-        x,
-        attrs["kernel"],
-        attrs["stride"],
-        padding,
-        tuple(sizes) != attrs["output_size"],
-        attrs["count_include_pad"],
-        attrs["divisor"] or None,
-    )
-
-
-def _torch_batch_norm_training(x: Any, w: Any, b: Any, eps: float) -> Any:
-    """Written out: PyTorch's own refuses one value per channel."""
-    axes, column = [0, *range(2, x.ndim)], (1, -1, *[1] * (x.ndim - 2))
-    y = (x - x.mean(axes, keepdim=True)) * (x.var(axes, correction=0, keepdim=True) + eps).rsqrt()
-    y = y if w is None else y * w.reshape(column)
-    return y if b is None else y + b.reshape(column)
-
-
-def _torch_cross_entropy(torch: Any, logits: Any, target: Any, weight: Any, attrs: dict[str, Any]) -> Any:
-    common = {"ignore_index": attrs["ignore_index"], "reduction": attrs["reduction"]}
-    if attrs["log_probabilities"]:
-        return torch.nn.functional.nll_loss(logits, target.long(), weight, **common)
-    return torch.nn.functional.cross_entropy(
-        logits, target.long(), weight, label_smoothing=attrs["label_smoothing"], **common
-    )
-
-
-def _torch_resample(torch: Any, x: Any, start: Any, index: Any, weight: Any, axis: int) -> Any:
-    matrix = torch.zeros(len(start) - 1, x.shape[axis], dtype=x.dtype)
-    places = torch.repeat_interleave(torch.arange(len(start) - 1), torch.diff(start).long())
-    matrix = matrix.index_put((places, index.long()), weight.detach(), accumulate=True)
-    return torch.tensordot(x, matrix, ([axis], [1])).movedim(-1, axis)
-
-
-# Each takes torch, the operation's inputs and its attributes, and returns its first output.
-_TORCH: dict[str, Callable[..., Any]] = {
-    **dict.fromkeys(_CONVOLUTIONS, _torch_conv),
-    "matmul": lambda t, x, y, b, a: (
-        (x.T if a["transpose_a"] else x) @ (y.T if a["transpose_b"] else y) + (0 if b is None else b)
-    ),
-    "max_pool2d": _torch_max_pool,
-    "avg_pool2d": _torch_avg_pool,
-    "adaptive_max_pool2d": lambda t, x, a: t.nn.functional.adaptive_max_pool2d(x, a["output_size"]),
-    "adaptive_avg_pool2d": lambda t, x, a: t.nn.functional.adaptive_avg_pool2d(x, a["output_size"]),
-    "batch_norm": lambda t, x, m, v, w, b, a: t.nn.functional.batch_norm(x, m, v, w, b, False, 0.1, a["eps"]),
-    "batch_norm_training": lambda t, x, w, b, _, __, a: _torch_batch_norm_training(x, w, b, a["eps"]),
-    "relu": lambda t, x, a: t.relu(x),
-    "leaky_relu": lambda t, x, a: t.nn.functional.leaky_relu(x, a["slope"]),
-    "sigmoid": lambda t, x, a: t.sigmoid(x),
-    "tanh": lambda t, x, a: t.tanh(x),
-    "clamp": lambda t, x, a: t.clamp(x, a["low"], a["high"]),
-    "negative": lambda t, x, a: -x,
-    "exp": lambda t, x, a: t.exp(x),
-    "log": lambda t, x, a: t.log(x),
-    "sqrt": lambda t, x, a: t.sqrt(x),
-    "square": lambda t, x, a: x * x,
-    "scale": lambda t, x, a: a["alpha"] * x + a["beta"],
-    "add": lambda t, x, y, a: x + y,
-    "subtract": lambda t, x, y, a: x - y,
-    "multiply": lambda t, x, y, a: x * y,
-    "divide": lambda t, x, y, a: x / y,
-    "sum_to": lambda t, x, a: x.sum_to_size(a["shape"]) * a["scale"],
-    "concat": lambda t, *xs: t.concat(xs[:-1], xs[-1]["axis"]),
-    "slice": lambda t, x, a: x.narrow(a["axis"], a["start"], a["stop"] - a["start"]),
-    "pad": lambda t, x, a: t.nn.functional.pad(
-        x, [n for pair in reversed(a["padding"]) for n in pair], value=a["value"]
-    ),
-    "permute": lambda t, x, a: x.permute(a["axes"]),
-    "resample": lambda t, x, s, i, w, *rest: _torch_resample(t, x, s, i, w, rest[-1]["axis"]),
-    "local_response_norm": lambda t, x, a: t.nn.functional.local_response_norm(x, **a),
-    "softmax": lambda t, x, a: t.softmax(x, a["axis"]),
-    "log_softmax": lambda t, x, a: t.log_softmax(x, a["axis"]),
-    "cross_entropy": _torch_cross_entropy,
-}
-
-
 def _torch_gradients(torch: Any, case: Case, values: Sequence[Array | None], factor: Array) -> list[Array | None]:
     tensors = [None if value is None else torch.from_numpy(_cast(value, np.float64).copy()) for value in values]
     wanted = [t for t in tensors if t is not None and t.is_floating_point()]
@@ -202,12 +104,13 @@ def _torch_gradients(torch: Any, case: Case, values: Sequence[Array | None], fac
     for i in {"batch_norm": (1, 2), "cross_entropy": (2,)}.get(case.op, ()):
         if tensors[i] is not None:
             tensors[i].requires_grad_(False)
-    y = _TORCH[case.op](torch, *tensors, case.attrs)
+    y = FORWARD[case.op](torch, *tensors, case.attrs)
+    y = y[0] if isinstance(y, tuple) else y
     (y * torch.from_numpy(factor.astype(np.float64))).sum().backward()
     return [None if t is None or t.grad is None else t.grad.numpy() for t in tensors]
 
 
-@pytest.mark.parametrize("op", [op for op in DIFFERENTIABLE if op in _TORCH])
+@pytest.mark.parametrize("op", [op for op in DIFFERENTIABLE if op in FORWARD])
 def test_float64_gradients_are_those_of_pytorch(op: str, seed: int, full: bool) -> None:
     torch = torch_or_skip()
     for case in _sample(op, seed, full):
@@ -224,5 +127,5 @@ def test_float64_gradients_are_those_of_pytorch(op: str, seed: int, full: bool) 
 
 
 def test_every_operation_that_functional_differentiates_is_compared() -> None:
-    """Gradients of gradients are compared above, in float32; dropout's mask is not PyTorch's."""
-    assert {op for op in set(DIFFERENTIABLE) - set(_TORCH) if "_grad" not in op} == {"dropout"}
+    """Gradients of gradients are compared above, in float32."""
+    assert {op for op in set(DIFFERENTIABLE) - set(FORWARD) if "_grad" not in op} == set()
