@@ -3,11 +3,15 @@
 
 from cnnkern.models._network import ModelInfo, Network
 from cnnkern.models._registry import count, get, info, list_models
+from cnnkern.models.alexnet import AlexNet, AlexNet2012, alexnet, alexnet2012
 from cnnkern.models.course_cnn import CourseCNN, course_cnn
 from cnnkern.models.densenet import DenseNet, densenet121, densenet161, densenet169, densenet201
+from cnnkern.models.googlenet import GoogLeNet, GoogLeNetOutputs, googlenet
+from cnnkern.models.inception import InceptionOutputs, InceptionV3, inception_v3
 from cnnkern.models.lenet import LeNet5, lenet5
 from cnnkern.models.mobilenet_v1 import MobileNetV1, mobilenet_v1
 from cnnkern.models.mobilenet_v2 import MobileNetV2, mobilenet_v2
+from cnnkern.models.nin import NiN, nin
 from cnnkern.models.perceptron import MLP, Perceptron, mlp, perceptron
 from cnnkern.models.resnet import (
     ResNet,
@@ -21,19 +25,32 @@ from cnnkern.models.resnet import (
     wide_resnet101_2,
 )
 from cnnkern.models.resnet_cifar import CIFARResNet, resnet20, resnet56
+from cnnkern.models.squeezenet import SqueezeNet, squeezenet1_1
+from cnnkern.models.vgg import VGG, vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn
 
 __all__ = [
     "MLP",
+    "VGG",
+    "AlexNet",
+    "AlexNet2012",
     "CIFARResNet",
     "CourseCNN",
     "DenseNet",
+    "GoogLeNet",
+    "GoogLeNetOutputs",
+    "InceptionOutputs",
+    "InceptionV3",
     "LeNet5",
     "MobileNetV1",
     "MobileNetV2",
     "ModelInfo",
     "Network",
+    "NiN",
     "Perceptron",
     "ResNet",
+    "SqueezeNet",
+    "alexnet",
+    "alexnet2012",
     "count",
     "course_cnn",
     "densenet121",
@@ -41,12 +58,15 @@ __all__ = [
     "densenet169",
     "densenet201",
     "get",
+    "googlenet",
+    "inception_v3",
     "info",
     "lenet5",
     "list_models",
     "mlp",
     "mobilenet_v1",
     "mobilenet_v2",
+    "nin",
     "perceptron",
     "resnet18",
     "resnet20",
@@ -56,6 +76,15 @@ __all__ = [
     "resnet101",
     "resnet152",
     "resnext50_32x4d",
+    "squeezenet1_1",
+    "vgg11",
+    "vgg11_bn",
+    "vgg13",
+    "vgg13_bn",
+    "vgg16",
+    "vgg16_bn",
+    "vgg19",
+    "vgg19_bn",
     "wide_resnet50_2",
     "wide_resnet101_2",
 ]

@@ -104,6 +104,20 @@ def normal(shape: tuple[int, ...], std: float = 0.01, mean: float = 0.0, rng: Rn
     return np.asarray(values * np.float32(scale) + np.float32(offset))
 
 
+def truncated_normal(shape: tuple[int, ...], std: float = 0.01, cut: float = 2.0, rng: Rng = None) -> Array:
+    """Independent normal values of mean 0 and deviation `std`, drawn again where they exceed `cut` deviations."""
+    size, limit = _shape("truncated_normal", shape), check.finite("truncated_normal", "cut", cut, 1e-3)
+    if _skip.get():
+        return zeros(size)
+    source = generator(rng)
+    values = normal(size, 1.0, rng=source).ravel()
+    beyond = np.flatnonzero(np.abs(values) > limit)
+    while beyond.size:
+        values[beyond] = source.standard_normal(beyond.size, dtype=np.float32)
+        beyond = beyond[np.abs(values[beyond]) > limit]
+    return np.asarray(values * np.float32(check.finite("truncated_normal", "std", std, 0.0))).reshape(size)
+
+
 def uniform(shape: tuple[int, ...], low: float = -0.05, high: float = 0.05, rng: Rng = None) -> Array:
     """Independent values, uniform in [low, high)."""
     size = _shape("uniform", shape)
