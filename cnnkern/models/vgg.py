@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """VGG (Simonyan and Zisserman, "Very deep convolutional networks for large-scale image recognition", 2014).
 
-Stages of 3x3 convolutions with max pooling after each. Batch normalization is torchvision's addition, and the state-dict
-names are torchvision's.
+Stages of 3x3 convolutions with max pooling after each. Batch normalization is torchvision's addition; state-dict names
+are torchvision's.
 """
 
 from __future__ import annotations
