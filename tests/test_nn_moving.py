@@ -16,6 +16,13 @@ LAYERS: list[tuple[str, tuple[Any, ...], dict[str, Any], tuple[int, ...]]] = [
     ("LocalResponseNorm", (4,), {}, (2, 6, 9)),
     ("PixelShuffle", (2,), {}, (2, 12, 5, 6)),
     ("PixelUnshuffle", (3,), {}, (2, 4, 6, 9)),
+    ("Upsample", (), {"scale_factor": 2}, (2, 17, 5, 6)),
+    ("Upsample", ((7, 3),), {"mode": "bilinear"}, (2, 17, 5, 6)),
+    ("Upsample", (), {"scale_factor": (1.5, 0.75), "mode": "bicubic", "align_corners": True}, (2, 3, 8, 9)),
+    ("Upsample", (), {"scale_factor": 2.0, "mode": "linear"}, (2, 5, 9)),
+    ("Upsample", ((3, 5, 4),), {"mode": "trilinear"}, (1, 3, 4, 4, 4)),
+    ("UpsamplingNearest2d", ((7, 3),), {}, (2, 3, 5, 6)),
+    ("UpsamplingBilinear2d", (), {"scale_factor": 2}, (2, 3, 5, 6)),
     ("ChannelShuffle", (3,), {}, (2, 12, 5, 6)),
 ]
 

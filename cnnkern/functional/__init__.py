@@ -58,6 +58,7 @@ from cnnkern.functional.elementwise import (
     square,
     subtract,
 )
+from cnnkern.functional.interpolate import interpolate, upsample, upsample_bilinear, upsample_nearest
 from cnnkern.functional.loss import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -135,6 +136,7 @@ __all__ = [
     "hardtanh_grad",
     "hinge_loss",
     "huber_loss",
+    "interpolate",
     "l1_loss",
     "leaky_relu",
     "leaky_relu_grad",
@@ -175,4 +177,7 @@ __all__ = [
     "tanh",
     "tanh_grad",
     "transpose",
+    "upsample",
+    "upsample_bilinear",
+    "upsample_nearest",
 ]

@@ -12,6 +12,7 @@ from cnnkern.nn.pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, Max
 from cnnkern.nn.rearrange import ChannelShuffle, PixelShuffle, PixelUnshuffle
 from cnnkern.nn.squeeze import SqueezeExcitation
 from cnnkern.nn.summary import LayerRow, Summary, count_macs
+from cnnkern.nn.upsample import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
 
 __all__ = [
     "AdaptiveAvgPool2d",
@@ -48,6 +49,9 @@ __all__ = [
     "SqueezeExcitation",
     "Summary",
     "Tanh",
+    "Upsample",
+    "UpsamplingBilinear2d",
+    "UpsamplingNearest2d",
     "count_macs",
     "init",
 ]
