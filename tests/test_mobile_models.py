@@ -75,7 +75,8 @@ def test_older_names_of_densenet() -> None:
 
 def test_initial_values() -> None:
     model = models.mobilenet_v2(seed=0)
-    assert model.features[18][0].weight.std() == pytest.approx((2 / 1280) ** 0.5, rel=0.02)
+    last = dict(model.named_parameters())["features.18.0.weight"]
+    assert last.std() == pytest.approx((2 / 1280) ** 0.5, rel=0.02)
     assert model.classifier[1].weight.std() == pytest.approx(0.01, rel=0.02) and not model.classifier[1].bias.any()
     dense = models.densenet121(seed=0)
     assert dense.features.conv0.weight.std() == pytest.approx((2 / (3 * 49)) ** 0.5, rel=0.03)

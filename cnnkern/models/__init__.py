@@ -26,6 +26,7 @@ from cnnkern.models.resnet import (
 )
 from cnnkern.models.resnet_cifar import CIFARResNet, resnet20, resnet56
 from cnnkern.models.squeezenet import SqueezeNet, squeezenet1_1
+from cnnkern.models.unet import UNet, unet
 from cnnkern.models.vgg import VGG, vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "Perceptron",
     "ResNet",
     "SqueezeNet",
+    "UNet",
     "alexnet",
     "alexnet2012",
     "count",
@@ -77,6 +79,7 @@ __all__ = [
     "resnet152",
     "resnext50_32x4d",
     "squeezenet1_1",
+    "unet",
     "vgg11",
     "vgg11_bn",
     "vgg13",
