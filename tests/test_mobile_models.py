@@ -21,6 +21,7 @@ COUNTS = {
     ("mobilenet_v1", (("width_mult", 0.75),)): (2_585_560, 325_400_448),
     ("mobilenet_v1", (("width_mult", 0.5),)): (1_331_592, 149_497_088),
     ("mobilenet_v1", (("width_mult", 0.25),)): (470_072, 41_030_272),
+    ("shufflenet_v2_x1_0", ()): (2_278_604, 144_907_992),
     ("mobilenet_v2", ()): (3_504_872, 300_774_272),
     ("mobilenet_v2", (("width_mult", 1.4),)): (6_108_776, 582_195_824),
 }
@@ -44,6 +45,7 @@ def test_counts_are_the_papers(model: Any, expected: tuple[int, int]) -> None:
         ("densenet161", 2208),
         ("mobilenet_v1", 1024),
         ("mobilenet_v2", 1280),
+        ("shufflenet_v2_x1_0", 1024),
     ],
 )
 def test_maps_and_heads(name: str, channels: int) -> None:

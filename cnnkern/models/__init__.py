@@ -25,6 +25,7 @@ from cnnkern.models.resnet import (
     wide_resnet101_2,
 )
 from cnnkern.models.resnet_cifar import CIFARResNet, resnet20, resnet56
+from cnnkern.models.shufflenet import ShuffleNetV2, shufflenet_v2_x1_0
 from cnnkern.models.squeezenet import SqueezeNet, squeezenet1_1
 from cnnkern.models.unet import UNet, unet
 from cnnkern.models.vgg import VGG, vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn
@@ -49,6 +50,7 @@ __all__ = [
     "NiN",
     "Perceptron",
     "ResNet",
+    "ShuffleNetV2",
     "SqueezeNet",
     "UNet",
     "alexnet",
@@ -78,6 +80,7 @@ __all__ = [
     "resnet101",
     "resnet152",
     "resnext50_32x4d",
+    "shufflenet_v2_x1_0",
     "squeezenet1_1",
     "unet",
     "vgg11",

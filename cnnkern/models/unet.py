@@ -108,7 +108,7 @@ class UNet(Network):
 
     def features(self, input: Any) -> Any:
         """(N, in_channels, H, W) -> (N, width, H', W'), the maps that the last convolution classifies."""
-        maps = []
+        maps: list[Any] = []
         for convolutions in self.down:
             maps.append(convolutions(self.pool(maps[-1]) if maps else input))
         out = maps.pop()
