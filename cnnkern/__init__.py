@@ -2,7 +2,7 @@
 """Fast convolutional networks on the CPU: NumPy arrays in, NumPy arrays out.
 
 - `from cnnkern import functional as F`: operations on arrays, with torch.nn.functional's names
-- `from cnnkern import nn, models, train, data`: layers, networks, training, data sets
+- `from cnnkern import nn, models, train, data, io`: layers, networks, training, data sets, weight files
 - `cnnkern.compile(model, input_shape)`: a model as one planned call
 """
 
@@ -20,16 +20,18 @@ except ModuleNotFoundError as error:
 from cnnkern._version import __version__
 
 if TYPE_CHECKING:
-    from cnnkern import data, functional, models, nn, train
+    from cnnkern import data, functional, io, models, nn, train
     from cnnkern._config import get_num_threads, set_num_threads, show_config, threads
     from cnnkern._random import manual_seed
     from cnnkern.engine.compile import Engine, compile
     from cnnkern.graph import Symbol
+    from cnnkern.io import FormatError
     from cnnkern.nn import count_macs
     from cnnkern.train import value_and_grad
 
 __all__ = [
     "Engine",
+    "FormatError",
     "Symbol",
     "__version__",
     "compile",
@@ -37,6 +39,7 @@ __all__ = [
     "data",
     "functional",
     "get_num_threads",
+    "io",
     "manual_seed",
     "models",
     "nn",
@@ -48,9 +51,10 @@ __all__ = [
 ]
 
 # Loaded at first use: a program that only convolves does not pay for models and training.
-_MODULES = ("data", "engine", "functional", "graph", "models", "nn", "reference", "train")
+_MODULES = ("data", "engine", "functional", "graph", "io", "models", "nn", "reference", "train")
 _HOMES = {
     "Engine": "engine",
+    "FormatError": "io",
     "Symbol": "graph",
     "compile": "engine",
     "count_macs": "nn",

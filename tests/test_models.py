@@ -89,8 +89,9 @@ def test_weights_from_a_mapping_and_from_a_file(tmp_path: Path) -> None:
             np.testing.assert_array_equal(array, state[key])
     with pytest.raises(ValueError, match=r"classifier.5.weight: expected shape \(7, 84\), found \(10, 84\)"):
         models.lenet5(7, weights=state)
-    with pytest.raises(ValueError, match=r"expected an .npz file"):
-        models.lenet5(weights="lenet.bin")
+    (tmp_path / "lenet.bin").write_bytes(b"no weights")
+    with pytest.raises(cnnkern.FormatError, match=r"lenet.bin: neither .npz nor safetensors"):
+        models.lenet5(weights=tmp_path / "lenet.bin")
 
 
 def test_initial_values_of_resnet() -> None:

@@ -8,8 +8,6 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
-import numpy as np
-
 from cnnkern.models._network import IMAGENET_MEAN, IMAGENET_STD, ModelInfo, Network, Shape
 from cnnkern.nn import Module, count_macs, init
 
@@ -93,7 +91,8 @@ def build(
 
     Args:
         factory: constructs the model.
-        weights: None, a mapping from state-dict names to arrays, or the path of an `.npz` file with such names.
+        weights: None, a mapping from state-dict names to arrays, or the path of a file that `cnnkern.io.load`
+            reads: `.npz`, safetensors, `.pth` or `.pt`.
         seed: an int or generator for the initial values; None for the default generator (`cnnkern.manual_seed`).
         rename: makes the model's names of the names that other libraries and older versions gave the weights.
 
@@ -113,8 +112,6 @@ def build(
 def _read(weights: str | os.PathLike[str] | Mapping[str, Any]) -> Mapping[str, Any]:
     if isinstance(weights, Mapping):
         return weights
-    path = os.fspath(weights)
-    if not path.endswith(".npz"):
-        raise ValueError(f"weights: expected an .npz file, found {path!r}")
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    from cnnkern import io
+
+    return io.load(weights)
