@@ -114,6 +114,7 @@ def _arrays(mapping: Any) -> dict[str, npt.NDArray[Any]]:
         if not name or name.startswith("/") or "\\" in name or ".." in name.split("/") or not name.isprintable():
             raise ValueError(f"save: {name!r} cannot be the name of an array in a file")
         array = np.asarray(value)
+        array = array.astype(array.dtype.newbyteorder("="), copy=False)
         if array.dtype not in [np.dtype(code) for code in _SAVED]:
             raise TypeError(f"save: {name} must hold plain numbers, found {array.dtype}")
         arrays[name] = np.ascontiguousarray(array).reshape(array.shape)
