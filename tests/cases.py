@@ -293,6 +293,9 @@ _OTHERS = """
   sgd_step:17x3x3x3,17x3x3x3,17x3x3x3,8:momentum=0.9:nesterov=True:weight_decay=0.01
   adam_step:1001,1001,1001,1001,8
   adam_step:17x3,17x3,17x3,17x3,8:weight_decay=0.01:decoupled=True
+  uniform:1x2:shape=(4,17,7,7):dtype=float32:node=3
+  uniform:1x2:shape=():dtype=float32:node=0
+  uniform:1x2:shape=(1001,):dtype=float32:node=1
   relu:17
   relu:2x33x5x7
   sigmoid:2x17x3x3
@@ -314,6 +317,52 @@ _OTHERS = """
   log_grad:3x17,3x17
   sqrt_grad:3x17,3x17
   square_grad:3x17,3x17
+  # in blocks that are not full: what f(0) leaves in their other lanes
+  maximum:2x16x7x7,2x16x7x7
+  maximum:2x17x5x5,17x1x1
+  minimum:3x5,()
+  minimum:2x17x5x5,2x17x5x5
+  prelu:2x17x5x5,1x17x1x1
+  prelu:2x17x5x5,1
+  prelu:33,1
+  elu:2x17x3x3
+  elu:1001:alpha=2.0:beta=0.5:gamma=0.5
+  silu:2x17x3x3
+  hardswish:2x17x3x3
+  hardsigmoid:2x17x3x3
+  gelu:2x17x3x3
+  gelu_tanh:2x17x3x3
+  mish:2x17x3x3
+  logsigmoid:2x17x3x3
+  softsign:2x17x3x3
+  softplus:2x17x3x3
+  softplus:1001:alpha=2.0:beta=3.0
+  hardshrink:2x17x3x3
+  softshrink:2x17x3x3
+  threshold:2x17x3x3
+  abs:3x17
+  power:2x17x3x3
+  power:3x17:alpha=-2.0
+  power:3x17:alpha=0.5
+  power:3x17:alpha=-0.5
+  power:1001:alpha=1.7
+  power:1001:alpha=-5.0
+  elu_grad:2x17x3x3,2x17x3x3
+  silu_grad:2x17x3x3,2x17x3x3
+  hardswish_grad:2x17x3x3,2x17x3x3
+  hardsigmoid_grad:2x17x3x3,2x17x3x3
+  gelu_grad:2x17x3x3,2x17x3x3
+  gelu_tanh_grad:2x17x3x3,2x17x3x3
+  mish_grad:2x17x3x3,2x17x3x3
+  logsigmoid_grad:2x17x3x3,2x17x3x3
+  softsign_grad:2x17x3x3,2x17x3x3
+  softplus_grad:2x17x3x3,2x17x3x3
+  hardshrink_grad:2x17x3x3,2x17x3x3
+  softshrink_grad:2x17x3x3,2x17x3x3
+  threshold_grad:2x17x3x3,2x17x3x3
+  abs_grad:3x17,3x17
+  power_grad:3x17,3x17
+  power_grad:2x17x3x3,2x17x3x3:alpha=1.7
 """
 
 # Layers of real networks: more than one block of every cache. Too slow for the tests that need only edges.
@@ -338,6 +387,7 @@ _OTHERS_LARGE = """
   sum_to:16x64x28x28:shape=(1,64,1,1)
   relu:4x64x56x56
   sigmoid:4x64x56x56
+  silu:4x64x56x56
   add:4x64x56x56,4x64x56x56
   concat:2x64x28x28,2x96x28x28,2x24x28x28:axis=1
   permute:2x64x100x70:axes=(0,2,3,1)

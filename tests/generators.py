@@ -211,6 +211,16 @@ def _batch_norm(draw: Draw, op: str) -> Case:
 _UNARY_ATTRS: dict[str, Callable[[Draw], dict[str, Any]]] = {
     "leaky_relu": lambda draw: {"slope": draw.among(0.25, 0.125, 0.0)},
     "clamp": lambda draw: {"low": draw.among(-3.0, -2.0), "high": draw.among(2.0, 3.0)},
+    "elu": lambda draw: {
+        "alpha": draw.among(1.0, 1.6732632423543772, 0.3),
+        "beta": draw.among(1.0, 1.0507009873554805),
+        "gamma": draw.among(1.0, 2.0, 0.4),
+    },
+    "softplus": lambda draw: {"alpha": draw.among(1.0, 2.0, 0.5), "beta": draw.among(20.0, 1.0)},
+    "hardshrink": lambda draw: {"alpha": draw.among(0.5, 0.0, 1.0)},
+    "softshrink": lambda draw: {"alpha": draw.among(0.5, 0.0, 1.0)},
+    "threshold": lambda draw: {"alpha": draw.among(0.0, -1.0), "beta": draw.among(0.0, 20.0)},
+    "power": lambda draw: {"alpha": draw.among(0.0, 1.0, 2.0, 3.0, -1.0, 0.5, -0.5, 1.7, -3.3, 5.0, -6.0)},
     "scale": lambda draw: {"alpha": draw.among(2.0, -0.5, 1.0), "beta": draw.among(0.0, 3.0)},
 }
 
@@ -228,7 +238,7 @@ def _binary(draw: Draw, op: str) -> Case:
         shape = full[draw.between(0, len(full)) :] if draw.chance(0.2) else full
         return tuple(1 if draw.chance(0.3) else size for size in shape) if draw.chance(0.5) else shape
 
-    return make(op, (part(), full) if draw.chance(0.5) else (full, part()))
+    return make(op, (part(), full) if op != "prelu" and draw.chance(0.5) else (full, part()))
 
 
 def _sum_to(draw: Draw, op: str) -> Case:
@@ -345,7 +355,13 @@ def _adam(draw: Draw, op: str) -> Case:
     return make(op, (shape, shape, shape, shape, (8,)), **attrs)
 
 
+def _uniform(draw: Draw, op: str) -> Case:
+    return make(op, ((1, 2),), shape=draw.shape(0, 4), dtype="float32", node=draw.between(0, 40))
+
+
 _UNARY = ["relu", "leaky_relu", "sigmoid", "tanh", "clamp", "negative", "exp", "log", "sqrt", "square", "scale"]
+_UNARY += ["elu", "silu", "hardswish", "hardsigmoid", "gelu", "gelu_tanh", "mish", "logsigmoid", "softsign", "softplus"]
+_UNARY += ["hardshrink", "softshrink", "threshold", "abs", "power"]
 _UNARY_GRAD = [f"{op}_grad" for op in _UNARY if op not in ("negative", "scale")]
 
 # Operation -> how to draw a case, and how many cases --full runs.
@@ -361,7 +377,7 @@ GENERATORS: dict[str, tuple[Callable[[Draw, str], Case], int]] = {
     ),
     **dict.fromkeys(("batch_norm", "batch_norm_training", "batch_norm_grad"), (_batch_norm, 1000)),
     **dict.fromkeys(_UNARY + _UNARY_GRAD, (_unary, 300)),
-    **dict.fromkeys(("add", "subtract", "multiply", "divide"), (_binary, 500)),
+    **dict.fromkeys(("add", "subtract", "multiply", "divide", "maximum", "minimum", "prelu"), (_binary, 500)),
     "sum_to": (_sum_to, 1000),
     "concat": (_concat, 500),
     "slice": (_slice, 500),
@@ -372,6 +388,7 @@ GENERATORS: dict[str, tuple[Callable[[Draw, str], Case], int]] = {
     **dict.fromkeys(("softmax", "log_softmax", "softmax_grad", "log_softmax_grad"), (_softmax, 500)),
     **dict.fromkeys(("cross_entropy", "cross_entropy_grad"), (_cross_entropy, 500)),
     "dropout": (_dropout, 300),
+    "uniform": (_uniform, 300),
     "sgd_step": (_sgd, 300),
     "adam_step": (_adam, 300),
 }

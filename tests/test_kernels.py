@@ -197,9 +197,10 @@ def test_nan_and_infinity(op: str, divided: Any, seed: int, failures: Failures) 
 
 # Inputs that receive them, where not the first alone.
 _POISONED = {
-    **dict.fromkeys(("add", "subtract", "multiply", "divide"), (0, 1)),
+    **dict.fromkeys(("add", "subtract", "multiply", "divide", "maximum", "minimum", "prelu"), (0, 1)),
     **dict.fromkeys(("relu_grad", "leaky_relu_grad", "clamp_grad"), (0, 1)),
     "matmul": (0, 1),
+    "uniform": (),
     "sgd_step": (1,),
     "adam_step": (1,),
     "cross_entropy_grad": (1,),

@@ -200,7 +200,7 @@ def _unary(name: str) -> Callable[..., Any]:
 
 _PLAIN: Sequence[str] = (
     *("relu", "sigmoid", "tanh", "negative", "exp", "log", "sqrt", "square", "abs"),
-    *("silu", "hardswish", "hardsigmoid", "gelu", "mish", "logsigmoid", "softsign"),
+    *("silu", "hardswish", "gelu", "mish", "logsigmoid", "softsign"),
 )
 
 FORWARD: dict[str, Callable[..., Any]] = {
@@ -217,6 +217,7 @@ FORWARD: dict[str, Callable[..., Any]] = {
     **{name: _unary(name) for name in _PLAIN},
     "leaky_relu": lambda t, x, a: t.nn.functional.leaky_relu(x, a["slope"]),
     "clamp": lambda t, x, a: t.clamp(x, a["low"], a["high"]),
+    "hardsigmoid": lambda t, x, a: t.clamp(x + 3, 0, 6) / 6,  # its own slope is 1 / 6 in float32
     "scale": lambda t, x, a: a["alpha"] * x + a["beta"],
     "elu": _elu,
     "gelu_tanh": lambda t, x, a: t.nn.functional.gelu(x, approximate="tanh"),

@@ -21,8 +21,10 @@ EXACT = {
     "matmul",
     *("max_pool2d", "max_pool2d_grad", "adaptive_max_pool2d", "adaptive_max_pool2d_grad"),
     *("relu", "leaky_relu", "clamp", "relu_grad", "leaky_relu_grad", "clamp_grad"),
-    *("negative", "square", "square_grad", "scale"),
-    *("add", "subtract", "multiply", "sum_to", "concat", "slice", "pad", "permute", "resample"),
+    *("negative", "square", "square_grad", "scale", "uniform"),
+    *("hardshrink", "hardshrink_grad", "softshrink_grad", "threshold", "threshold_grad", "abs", "abs_grad"),
+    *("add", "subtract", "multiply", "maximum", "minimum", "prelu"),
+    *("sum_to", "concat", "slice", "pad", "permute", "resample"),
 }
 # Inputs that the operation updates.
 MUTATED = {"batch_norm_training": (3, 4), "sgd_step": (0, 2), "adam_step": (0, 2, 3)}
@@ -130,7 +132,7 @@ def _tables(case: Case, rng: np.random.Generator, values: Values) -> None:
 
 
 def _seed_and_step(case: Case, rng: np.random.Generator, values: Values) -> None:
-    values[1] = rng.integers(-(2**31), 2**31, (1, 2)).astype(np.int32)
+    values[-1] = rng.integers(-(2**31), 2**31, (1, 2)).astype(np.int32)
 
 
 def _hyper(case: Case, rng: np.random.Generator, values: Values) -> None:
@@ -144,6 +146,15 @@ def _hyper(case: Case, rng: np.random.Generator, values: Values) -> None:
     values[-1] = hyper
 
 
+def _for_power(case: Case, rng: np.random.Generator, values: Values) -> None:
+    """Away from 0, and positive where the power is not whole."""
+    x = _array(values[-1])
+    size = np.abs(x) + 0.1
+    values[-1] = np.asarray(np.copysign(size, x) if case.attrs["alpha"].is_integer() else size, np.float32)
+
+
+_WIDE = ("sigmoid", "tanh", "exp", "softmax", "log_softmax", "elu", "silu", "gelu", "gelu_tanh", "mish", "logsigmoid")
+
 _SPECIAL = {
     "log": _positive,
     "sqrt": _positive,
@@ -152,11 +163,8 @@ _SPECIAL = {
     "divide": _away_from_zero,
     "sigmoid_grad": _within_unit,
     "tanh_grad": _within_unit,
-    "sigmoid": _wide,
-    "tanh": _wide,
-    "exp": _wide,
-    "softmax": _wide,
-    "log_softmax": _wide,
+    **dict.fromkeys(_WIDE, _wide),
+    **dict.fromkeys(("power", "power_grad"), _for_power),
     "softmax_grad": _probabilities,
     "log_softmax_grad": _probabilities,
     "max_pool2d_grad": _argmax,
@@ -168,6 +176,7 @@ _SPECIAL = {
     "cross_entropy_grad": _targets,
     "resample": _tables,
     "dropout": _seed_and_step,
+    "uniform": _seed_and_step,
     "sgd_step": _hyper,
     "adam_step": _hyper,
 }

@@ -11,6 +11,7 @@ of them) and ValueError for shapes and values that do not fit, and says what it 
 
 from cnnkern.functional._eager import evaluate as _evaluate
 from cnnkern.functional.activation import (
+    glu,
     hardtanh,
     hardtanh_grad,
     leaky_relu,
@@ -24,6 +25,7 @@ from cnnkern.functional.activation import (
     sigmoid_grad,
     softmax,
     softmax_grad,
+    softmin,
     tanh,
     tanh_grad,
 )
@@ -43,17 +45,31 @@ from cnnkern.functional.conv import (
 )
 from cnnkern.functional.conv_transpose import conv_transpose1d, conv_transpose2d, conv_transpose3d
 from cnnkern.functional.dense import linear, linear_grad_bias, linear_grad_input, linear_grad_weight, matmul
-from cnnkern.functional.dropout import dropout
+from cnnkern.functional.dropout import (
+    alpha_dropout,
+    dropout,
+    dropout1d,
+    dropout2d,
+    dropout3d,
+    feature_alpha_dropout,
+    stochastic_depth,
+)
 from cnnkern.functional.elementwise import (
     OPERATORS as _OPERATORS,
 )
 from cnnkern.functional.elementwise import (
+    abs,
     add,
     divide,
     exp,
     log,
+    maximum,
+    minimum,
     multiply,
     negative,
+    pow,
+    reciprocal,
+    rsqrt,
     sqrt,
     square,
     subtract,
@@ -72,9 +88,11 @@ from cnnkern.functional.loss import (
     pseudo_huber_loss,
     smooth_l1_loss,
 )
+from cnnkern.functional.noise import gumbel_softmax, rrelu
 from cnnkern.functional.norm import batch_norm, batch_norm_grad, batch_norm_training
 from cnnkern.functional.optim import adam_step, sgd_step
 from cnnkern.functional.permute import permute, pixel_shuffle, pixel_unshuffle, transpose
+from cnnkern.functional.piecewise import hardshrink, hardsigmoid, hardswish, prelu, softshrink, threshold
 from cnnkern.functional.pool import (
     adaptive_avg_pool2d,
     adaptive_avg_pool2d_grad,
@@ -88,6 +106,18 @@ from cnnkern.functional.pool import (
 from cnnkern.functional.resample import channel_shuffle, flip
 from cnnkern.functional.response import local_response_norm, local_response_norm_grad
 from cnnkern.functional.shape import concat, flatten, pad, reshape
+from cnnkern.functional.smooth import (
+    celu,
+    elu,
+    gelu,
+    logsigmoid,
+    mish,
+    selu,
+    silu,
+    softplus,
+    softsign,
+    tanhshrink,
+)
 from cnnkern.graph import OPERATORS as _SYMBOL_OPERATORS
 from cnnkern.graph import install as _install
 
@@ -95,12 +125,14 @@ _install(_evaluate)
 _SYMBOL_OPERATORS.update(_OPERATORS)
 
 __all__ = [
+    "abs",
     "adam_step",
     "adaptive_avg_pool2d",
     "adaptive_avg_pool2d_grad",
     "adaptive_max_pool2d",
     "adaptive_max_pool2d_grad",
     "add",
+    "alpha_dropout",
     "avg_pool2d",
     "avg_pool2d_grad",
     "batch_norm",
@@ -108,6 +140,7 @@ __all__ = [
     "batch_norm_training",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "celu",
     "channel_shuffle",
     "concat",
     "conv1d",
@@ -129,9 +162,20 @@ __all__ = [
     "cross_entropy_grad",
     "divide",
     "dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
+    "elu",
     "exp",
+    "feature_alpha_dropout",
     "flatten",
     "flip",
+    "gelu",
+    "glu",
+    "gumbel_softmax",
+    "hardshrink",
+    "hardsigmoid",
+    "hardswish",
     "hardtanh",
     "hardtanh_grad",
     "hinge_loss",
@@ -149,9 +193,13 @@ __all__ = [
     "log",
     "log_softmax",
     "log_softmax_grad",
+    "logsigmoid",
     "matmul",
     "max_pool2d",
     "max_pool2d_grad",
+    "maximum",
+    "minimum",
+    "mish",
     "mse_loss",
     "multiply",
     "negative",
@@ -160,22 +208,36 @@ __all__ = [
     "permute",
     "pixel_shuffle",
     "pixel_unshuffle",
+    "pow",
+    "prelu",
     "pseudo_huber_loss",
+    "reciprocal",
     "relu",
     "relu6",
     "relu_grad",
     "reshape",
+    "rrelu",
+    "rsqrt",
+    "selu",
     "sgd_step",
     "sigmoid",
     "sigmoid_grad",
+    "silu",
     "smooth_l1_loss",
     "softmax",
     "softmax_grad",
+    "softmin",
+    "softplus",
+    "softshrink",
+    "softsign",
     "sqrt",
     "square",
+    "stochastic_depth",
     "subtract",
     "tanh",
     "tanh_grad",
+    "tanhshrink",
+    "threshold",
     "transpose",
     "upsample",
     "upsample_bilinear",

@@ -23,14 +23,10 @@ def evaluate(
     op: OpDef, inputs: Sequence[Any], attrs: Attrs, out: Array | None = None, algorithm: str = ""
 ) -> tuple[Array, ...]:
     """Compute an operation on arrays. `out` receives the first output; `algorithm` forces one of the core's."""
-    for value in inputs:
-        if value is not None and value.dtype.kind == "f":
-            break
-    else:
-        raise TypeError(f"{op.name}: no input is of a floating-point type")
-    if value.dtype != _FLOAT32:
+    dtype = _dtype(op, inputs, attrs)
+    if dtype != _FLOAT32:
         if algorithm:
-            raise ValueError(f"{op.name}: algorithm={algorithm!r} needs float32 arrays, found {value.dtype}")
+            raise ValueError(f"{op.name}: algorithm={algorithm!r} needs float32 arrays, found {dtype}")
         return _by_reference(op, inputs, attrs, out)
     arrays = tuple([plain(value) for value in inputs])
     specs = op.infer(arrays, attrs)
@@ -54,6 +50,17 @@ def evaluate(
         if arrays[index] is not inputs[index]:
             inputs[index][...] = arrays[index]
     return outputs if out is None or direct else _delivered(outputs, out)
+
+
+def _dtype(op: OpDef, inputs: Sequence[Any], attrs: Attrs) -> np.dtype[Any]:
+    """Of the first floating-point input, else (random numbers) of the result."""
+    for value in inputs:
+        if value is not None and value.dtype.kind == "f":
+            return value.dtype  # type: ignore[no-any-return]
+    dtype = np.dtype(op.infer(inputs, attrs)[0].dtype)
+    if dtype.kind != "f":
+        raise TypeError(f"{op.name}: no input is of a floating-point type")
+    return dtype
 
 
 def plain(value: Any) -> Any:

@@ -8,13 +8,14 @@ from typing import Any
 
 from cnnkern.functional import _check as check
 from cnnkern.functional._lowering import around
-from cnnkern.functional.elementwise import unary
+from cnnkern.functional.elementwise import multiply, negative, unary
+from cnnkern.functional.shape import SLICE
 from cnnkern.graph import OPS, Attrs, KernelCall, Node, OpDef, Spec, Symbol, apply, define
 
 RELU = unary("relu")
-LEAKY_RELU = unary("leaky_relu", parameters=("slope", ""))
-SIGMOID = unary("sigmoid", saved="y", second=lambda y: 1.0 - 2.0 * y)
-TANH = unary("tanh", saved="y", second=lambda y: -2.0 * y)
+LEAKY_RELU = unary("leaky_relu", parameters=("slope",))
+SIGMOID = unary("sigmoid", saved="y", second=lambda y, attrs: 1.0 - 2.0 * y)
+TANH = unary("tanh", saved="y", second=lambda y, attrs: -2.0 * y)
 CLAMP = unary("clamp", parameters=("low", "high"))
 
 
@@ -112,6 +113,27 @@ def log_softmax(input: Any, dim: int | None = None) -> Any:
     """x - log(sum of exp(x)) along axis `dim`. Without dim as for `softmax`."""
     check.floating("log_softmax", input=input)
     return apply(LOG_SOFTMAX, (input,), {"axis": _axis("log_softmax", dim, len(input.shape))})[0]
+
+
+def softmin(input: Any, dim: int | None = None) -> Any:
+    """softmax of -x along axis `dim`. Without dim as for `softmax`."""
+    check.floating("softmin", input=input)
+    return apply(SOFTMAX, (negative(input),), {"axis": _axis("softmin", dim, len(input.shape))})[0]
+
+
+def glu(input: Any, dim: int = -1) -> Any:
+    """a * sigmoid(b), a and b the two halves of an axis of even size (Dauphin et al., 2017)."""
+    check.floating("glu", input=input)
+    if not input.shape:
+        raise ValueError("glu: input must have at least one axis, found shape ()")
+    axis = check.axis("glu", "dim", dim, len(input.shape))
+    size = input.shape[axis]
+    if size % 2:
+        raise ValueError(f"glu: the size of axis {axis} must be even, found {size} (input: {input.shape})")
+    first, second = (
+        apply(SLICE, (input,), {"axis": axis, "start": start, "stop": start + size // 2})[0] for start in (0, size // 2)
+    )
+    return multiply(first, sigmoid(second))
 
 
 def _backward(function: str, op: str, grad_output: Any, saved_name: str, saved: Any, attrs: Attrs) -> Any:

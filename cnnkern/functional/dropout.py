@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Dropout (Srivastava et al., 2014) with random numbers that depend on seed, step, node and position alone."""
+"""Dropout and its relatives, with random numbers that depend on seed, step, node and position alone."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from cnnkern import _random
 from cnnkern.functional import _check as check
+from cnnkern.functional._draw import drawn, seed_of
 from cnnkern.functional._lowering import shape_of
-from cnnkern.functional.elementwise import scaled
-from cnnkern.graph import Attrs, KernelCall, Node, Spec, Symbol, apply, current_trace, define
+from cnnkern.functional.elementwise import multiply, scaled
+from cnnkern.graph import Attrs, KernelCall, Node, Shape, Spec, Symbol, apply, define
 
 
 def _infer(inputs: Any, attrs: Attrs) -> tuple[Spec, ...]:
@@ -30,30 +30,121 @@ def _gradient(node: Node, dy: Symbol) -> tuple[Symbol | None, ...]:
 DROPOUT = define("dropout", _infer, gradient=_gradient, lower=_lower)
 
 
-def _key(seed: int, step: int) -> Any:
-    return np.array([[seed, step]], np.uint32).view(np.int32)
+def _rate(function: str, p: Any, training: Any, inplace: Any) -> float:
+    """Checks what all of them take; the probability, 0 where nothing is to be dropped."""
+    check.not_in_place(function, inplace)
+    rate = check.finite(function, "p", p, 0.0, 1.0)
+    return rate if check.boolean(function, "training", training) else 0.0
+
+
+def _dropped(input: Any, rate: float, seed: int | None, shape: Shape) -> Any:
+    """Dropout of all elements that share a place of `shape` (1 along the axes that are dropped as one)."""
+    if rate == 1.0:
+        return scaled(input, 0.0)
+    rng, node = drawn(input, seed)
+    attrs = {"p": rate, "node": node}
+    if shape == input.shape:
+        return apply(DROPOUT, (input, rng), attrs)[0]
+    return multiply(input, apply(DROPOUT, (np.ones(shape, input.dtype), rng), attrs)[0])
 
 
 def dropout(
     input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, seed: int | None = None
 ) -> Any:
-    """Zero each element with probability p and scale the others by 1 / (1 - p); training=False returns the input.
+    """Zero each element with probability p and scale the others by 1 / (1 - p) (Srivastava et al., 2014).
 
-    seed (0 .. 2^32 - 1): the same seed gives the same mask; without it each call draws a new one, in a sequence that
-    `cnnkern.manual_seed` begins again. In a traced model the mask is drawn anew in each step. inplace=True is refused.
+    training=False returns the input. seed (0 .. 2^32 - 1): the same seed gives the same mask; without it each call
+    draws a new one, in a sequence that `cnnkern.manual_seed` begins again. In a traced model the mask is drawn anew in
+    each step. inplace=True is refused.
     """
     check.floating("dropout", input=input)
-    check.not_in_place("dropout", inplace)
-    rate = check.finite("dropout", "p", p, 0.0, 1.0)
-    if seed is not None:
-        seed = check.integer("dropout", "seed", seed, 0, 2**32 - 1)
-    if not check.boolean("dropout", "training", training) or rate == 0.0:
-        return input
+    seed, rate = seed_of("dropout", seed), _rate("dropout", p, training, inplace)
+    return _dropped(input, rate, seed, input.shape) if rate else input
+
+
+def _channels(function: str, input: Any, ranks: tuple[int, ...], unbatched: int | None) -> Shape:
+    """The shape with 1 in place of everything but batch and channels."""
+    check.floating(function, input=input)
+    rank = len(input.shape)
+    if rank not in ranks:
+        raise ValueError(f"{function}: input must have {' or '.join(map(str, ranks))} axes, found {input.shape}")
+    kept = 1 if rank == unbatched else 2
+    return (*input.shape[:kept], *[1] * (rank - kept))
+
+
+def dropout1d(
+    input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, seed: int | None = None
+) -> Any:
+    """`dropout` of whole channels of (N, C, L) or (C, L) (Tompson et al., 2015)."""
+    shape = _channels("dropout1d", input, (2, 3), 2)
+    seed, rate = seed_of("dropout1d", seed), _rate("dropout1d", p, training, inplace)
+    return _dropped(input, rate, seed, shape) if rate else input
+
+
+def dropout2d(
+    input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, seed: int | None = None
+) -> Any:
+    """`dropout` of whole channels of (N, C, H, W); as in PyTorch three axes are (N, C, L) (Tompson et al., 2015)."""
+    shape = _channels("dropout2d", input, (3, 4), None)
+    seed, rate = seed_of("dropout2d", seed), _rate("dropout2d", p, training, inplace)
+    return _dropped(input, rate, seed, shape) if rate else input
+
+
+def dropout3d(
+    input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, seed: int | None = None
+) -> Any:
+    """`dropout` of whole channels of (N, C, D, H, W) or (C, D, H, W) (Tompson et al., 2015)."""
+    shape = _channels("dropout3d", input, (4, 5), 4)
+    seed, rate = seed_of("dropout3d", seed), _rate("dropout3d", p, training, inplace)
+    return _dropped(input, rate, seed, shape) if rate else input
+
+
+_SELU_LOW = -1.7580993408473766  # what SELU is at -infinity
+
+
+def _alpha_dropped(input: Any, rate: float, seed: int | None, shape: Shape) -> Any:
+    """Elements become SELU's lowest value; then a and b bring mean 0 and variance 1 back."""
     if rate == 1.0:
         return scaled(input, 0.0)
-    if seed is not None:
-        return apply(DROPOUT, (input, _key(seed, 0)), {"p": rate, "node": 0})[0]
-    trace = current_trace()
-    if trace is not None and isinstance(input, Symbol):
-        return apply(DROPOUT, (input, trace.rng()), {"p": rate, "node": trace.next_index()})[0]
-    return apply(DROPOUT, (input, _key(*_random.next_key())), {"p": rate, "node": 0})[0]
+    kept = _dropped(scaled(input, 1.0, -_SELU_LOW), rate, seed, shape)
+    a = ((_SELU_LOW**2 * rate + 1) * (1 - rate)) ** -0.5
+    return scaled(kept, a * (1 - rate), a * (1 - rate) * _SELU_LOW)
+
+
+def alpha_dropout(
+    input: Any, p: float = 0.5, training: bool = False, inplace: bool = False, *, seed: int | None = None
+) -> Any:
+    """Dropout that keeps mean 0 and variance 1, for networks of SELU (Klambauer et al., 2017)."""
+    check.floating("alpha_dropout", input=input)
+    seed, rate = seed_of("alpha_dropout", seed), _rate("alpha_dropout", p, training, inplace)
+    return _alpha_dropped(input, rate, seed, input.shape) if rate else input
+
+
+def feature_alpha_dropout(
+    input: Any, p: float = 0.5, training: bool = False, inplace: bool = False, *, seed: int | None = None
+) -> Any:
+    """`alpha_dropout` of whole channels (N, C, ...), at least two axes."""
+    check.floating("feature_alpha_dropout", input=input)
+    seed, rate = seed_of("feature_alpha_dropout", seed), _rate("feature_alpha_dropout", p, training, inplace)
+    shape = input.shape
+    if not rate:
+        return input
+    if len(shape) < 2:
+        raise ValueError(f"feature_alpha_dropout: input must have at least 2 axes, found {shape}")
+    return _alpha_dropped(input, rate, seed, (*shape[:2], *[1] * (len(shape) - 2)))
+
+
+def stochastic_depth(input: Any, p: float, mode: str, training: bool = True, *, seed: int | None = None) -> Any:
+    """Zero a whole residual branch with probability p, scale it by 1 / (1 - p) otherwise (Huang et al., 2016).
+
+    mode: "row" decides for each image (axis 0) of its own, "batch" for all as one. seed as for `dropout`.
+    """
+    check.floating("stochastic_depth", input=input)
+    check.choice("stochastic_depth", "mode", mode, ("batch", "row"))
+    seed, rate = seed_of("stochastic_depth", seed), _rate("stochastic_depth", p, training, False)
+    if not rate:
+        return input
+    rank = len(input.shape)
+    if mode == "row" and rank == 0:
+        raise ValueError("stochastic_depth: mode='row' needs an input with at least one axis, found shape ()")
+    return _dropped(input, rate, seed, (input.shape[0], *[1] * (rank - 1)) if mode == "row" else (1,) * rank)

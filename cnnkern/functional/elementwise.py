@@ -11,7 +11,7 @@ import numpy as np
 from cnnkern.functional import _check as check
 from cnnkern.functional._lowering import elementwise, merged
 from cnnkern.functional.shape import reshape, unbroadcast
-from cnnkern.graph import Attrs, KernelCall, Node, OpDef, Shape, Spec, Symbol, apply, define
+from cnnkern.graph import OPS, Attrs, KernelCall, Node, OpDef, Shape, Spec, Symbol, apply, define
 
 
 def _same(inputs: Any, attrs: Attrs) -> tuple[Spec, ...]:
@@ -48,30 +48,47 @@ MULTIPLY = _binary("multiply", lambda a, b, y, dy: (dy * b, dy * a))
 DIVIDE = _binary("divide", lambda a, b, y, dy: (dy / b, -(dy / b * y)))
 
 
+def _of_the_larger(a: Any, b: Any, dy: Any) -> Any:
+    """dy where a > b, half of it where they are equal, else 0."""
+    relu_grad = OPS["relu_grad"]
+    above, below = apply(relu_grad, (dy, a - b), {})[0], apply(relu_grad, (dy, b - a), {})[0]
+    return scaled(above + (dy - below), 0.5)
+
+
+MAXIMUM = _binary("maximum", lambda a, b, y, dy: (_of_the_larger(a, b, dy), _of_the_larger(b, a, dy)))
+MINIMUM = _binary("minimum", lambda a, b, y, dy: (_of_the_larger(b, a, dy), _of_the_larger(a, b, dy)))
+
+
+def _prelu_gradient(x: Any, weight: Any, y: Any, dy: Any) -> tuple[Any, Any]:
+    passing = apply(OPS["relu_grad"], (dy, x), {})[0]
+    rest = dy - passing
+    return passing + rest * weight, rest * x
+
+
+PRELU = _binary("prelu", _prelu_gradient)
+
+
 def unary(
     name: str,
     saved: str = "x",
-    parameters: tuple[str, str] = ("", ""),
-    second: Callable[[Any], Any] = lambda saved: None,
+    parameters: tuple[str, ...] = (),
+    second: Callable[[Any, Attrs], Any] = lambda saved, attrs: None,
 ) -> OpDef:
     """Define an op of one argument whose gradient op, <name>_grad, takes dy and x or y (`saved`) and is linear in dy.
 
-    parameters: the attributes that the core calls alpha and beta. second: d(gradient / dy) / d saved, None if it is 0.
+    parameters: the attributes that the core calls alpha, beta and gamma. second: d(gradient / dy) / d saved, None if it
+    is 0.
     """
 
     def core_attrs(node: Node) -> Attrs:
-        attrs: Attrs = {"function": name}
-        for key, parameter in zip(("alpha", "beta"), parameters, strict=True):
-            if parameter:
-                attrs[key] = node.attrs[parameter]
-        return attrs
+        return {"function": name, **{key: node.attrs[own] for key, own in zip(_PARAMETERS, parameters, strict=False)}}
 
     def gradient(node: Node, dy: Symbol) -> tuple[Symbol | None, ...]:
         return apply(grad, (dy, node.inputs[0] if saved == "x" else node.outputs[0]), node.attrs)
 
     def grad_gradient(node: Node, g: Symbol) -> tuple[Symbol | None, ...]:
         dy, value = node.inputs
-        curvature = second(value)
+        curvature = second(value, node.attrs)
         return apply(grad, (g, value), node.attrs)[0], None if curvature is None else g * dy * curvature
 
     def lower_grad(node: Node) -> list[KernelCall]:
@@ -79,6 +96,9 @@ def unary(
 
     grad = define(f"{name}_grad", _same, gradient=grad_gradient, lower=lower_grad)
     return define(name, _same, gradient=gradient, lower=lambda node: elementwise("unary", core_attrs(node), node))
+
+
+_PARAMETERS = ("alpha", "beta", "gamma")
 
 
 def _linear(name: str, gradient: Callable[..., Any], **parameters: str) -> OpDef:
@@ -98,10 +118,19 @@ SCALE: OpDef = _linear(
     alpha="alpha",
     beta="beta",
 )
-EXP = unary("exp", saved="y", second=lambda y: 1.0)
-LOG = unary("log", second=lambda x: -1.0 / (x * x))
-SQRT = unary("sqrt", saved="y", second=lambda y: -0.5 / (y * y))
-SQUARE = unary("square", second=lambda x: 2.0)
+EXP = unary("exp", saved="y", second=lambda y, attrs: 1.0)
+LOG = unary("log", second=lambda x, attrs: -1.0 / (x * x))
+SQRT = unary("sqrt", saved="y", second=lambda y, attrs: -0.5 / (y * y))
+SQUARE = unary("square", second=lambda x, attrs: 2.0)
+ABS = unary("abs")
+
+
+def _power_curvature(x: Any, attrs: Attrs) -> Any:
+    p = attrs["alpha"]
+    return None if p in (0.0, 1.0) else scaled(apply(POWER, (x,), {"alpha": p - 2.0})[0], p * (p - 1.0))
+
+
+POWER = unary("power", parameters=("alpha",), second=_power_curvature)
 
 
 def scaled(value: Any, alpha: float, beta: float = 0.0) -> Any:
@@ -202,6 +231,46 @@ def square(input: Any) -> Any:
     """Each element times itself."""
     check.floating("square", input=input)
     return apply(SQUARE, (input,), {})[0]
+
+
+def abs(input: Any) -> Any:
+    """|x|. The derivative at 0 is 0."""
+    check.floating("abs", input=input)
+    return apply(ABS, (input,), {})[0]
+
+
+def pow(input: Any, exponent: float) -> Any:
+    """Each element to the power of one number (torch.pow); NaN for a negative one to a power that is not whole."""
+    check.floating("pow", input=input)
+    return apply(POWER, (input,), {"alpha": check.finite("pow", "exponent", exponent)})[0]
+
+
+def reciprocal(input: Any) -> Any:
+    """1 / x: infinite at 0."""
+    check.floating("reciprocal", input=input)
+    return apply(POWER, (input,), {"alpha": -1.0})[0]
+
+
+def rsqrt(input: Any) -> Any:
+    """1 / sqrt(x): infinite at 0, NaN below."""
+    check.floating("rsqrt", input=input)
+    return apply(POWER, (input,), {"alpha": -0.5})[0]
+
+
+def maximum(input: Any, other: Any) -> Any:
+    """The larger of two, NaN where one is NaN, with NumPy's broadcasting. One of the two may be a number.
+
+    Where they are equal each gets half of the gradient.
+    """
+    return apply(MAXIMUM, _operands("maximum", input, other), {})[0]
+
+
+def minimum(input: Any, other: Any) -> Any:
+    """The smaller of two, NaN where one is NaN, with NumPy's broadcasting. One of the two may be a number.
+
+    Where they are equal each gets half of the gradient.
+    """
+    return apply(MINIMUM, _operands("minimum", input, other), {})[0]
 
 
 OPERATORS: dict[str, Callable[..., Any]] = {

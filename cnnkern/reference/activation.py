@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Activations: y has the shape of x. NaN stays NaN; at a kink the derivative is the one PyTorch takes."""
 
+import math
+from typing import Any
+
 import numpy as np
 
 from ._array import Array, exact, real
@@ -108,3 +111,198 @@ def log_softmax_grad(dy: Array, y: Array, *, axis: int) -> Array:
     dy, y = real(dy), real(y)
     dx: Array = dy - np.exp(y) * dy.sum(axis, keepdims=True)
     return dx
+
+
+_ieee = np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
+_erfc = np.frompyfunc(math.erfc, 1, 1)
+
+
+@_ieee
+def elu(x: Array, *, alpha: float = 1.0, beta: float = 1.0, gamma: float = 1.0) -> Array:
+    """beta * x where x > 0, else beta * alpha * (exp(gamma * x) - 1): ELU, SELU and CELU."""
+    x = real(x)
+    return np.where(x > 0, beta * x, beta * alpha * np.expm1(gamma * x))
+
+
+@_ieee
+def elu_grad(dy: Array, x: Array, *, alpha: float = 1.0, beta: float = 1.0, gamma: float = 1.0) -> Array:
+    """dy * beta where x > 0 (or NaN), else dy * beta * alpha * gamma * exp(gamma * x)."""
+    dy, x = real(dy), real(x)
+    return dy * np.where(x <= 0, beta * alpha * gamma * np.exp(gamma * x), beta)
+
+
+@_ieee
+def silu(x: Array) -> Array:
+    """x / (1 + exp(-x))."""
+    x = real(x)
+    return x * sigmoid(x)
+
+
+@_ieee
+def silu_grad(dy: Array, x: Array) -> Array:
+    """dy * s * (1 + x * (1 - s)), s = sigmoid(x)."""
+    dy, x = real(dy), real(x)
+    s = sigmoid(x)
+    return np.asarray(dy * (s * (1 + x * (1 - s))))
+
+
+@_ieee
+def hardswish(x: Array) -> Array:
+    """x * min(max(x + 3, 0), 6) / 6."""
+    x = real(x)
+    return x * np.clip(x + 3, 0, 6) / 6
+
+
+@_ieee
+def hardswish_grad(dy: Array, x: Array) -> Array:
+    """dy times 0 where x <= -3, x / 3 + 1 / 2 where x < 3, else 1 (also for NaN)."""
+    dy, x = real(dy), real(x)
+    return dy * np.where(x <= -3, 0, np.where(x < 3, x / 3 + 0.5, 1))
+
+
+def hardsigmoid(x: Array) -> Array:
+    """min(max(x + 3, 0), 6) / 6."""
+    return np.asarray(np.clip(real(x) + 3, 0, 6) / 6)
+
+
+def hardsigmoid_grad(dy: Array, x: Array) -> Array:
+    """dy / 6 where |x| < 3, else 0 (also for NaN)."""
+    return real(dy) * np.where(np.abs(real(x)) < 3, 1 / 6, 0)
+
+
+def _below(x: Any) -> Any:
+    """The standard normal distribution function."""
+    return np.asarray(_erfc(-x / math.sqrt(2)), np.float64) / 2
+
+
+@_ieee
+def gelu(x: Array) -> Array:
+    """x * P(x), P the standard normal distribution function."""
+    x = real(x)
+    return np.asarray(x * _below(x))
+
+
+@_ieee
+def gelu_grad(dy: Array, x: Array) -> Array:
+    """dy * (P(x) + x * p(x)), p the density."""
+    dy, x = real(dy), real(x)
+    return np.asarray(dy * (_below(x) + x * (np.exp(-x * x / 2) / math.sqrt(2 * math.pi))))
+
+
+_CUBIC = 0.044715
+
+
+def _inner(x: Any) -> tuple[Any, Any]:
+    """sigmoid(2 u) = (1 + tanh(u)) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3), and d 2u / dx."""
+    k = 2 * math.sqrt(2 / math.pi)
+    return sigmoid(k * (x + _CUBIC * x**3)), k * (1 + 3 * _CUBIC * x * x)
+
+
+@_ieee
+def gelu_tanh(x: Array) -> Array:
+    """x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))) / 2."""
+    x = real(x)
+    return np.asarray(x * _inner(x)[0])
+
+
+@_ieee
+def gelu_tanh_grad(dy: Array, x: Array) -> Array:
+    """dy times the derivative of `gelu_tanh`."""
+    dy, x = real(dy), real(x)
+    s, slope = _inner(x)
+    return np.asarray(dy * (s + x * (s * (1 - s)) * slope))
+
+
+@_ieee
+def mish(x: Array) -> Array:
+    """x * tanh(log(1 + exp(x)))."""
+    x = real(x)
+    return np.asarray(x * np.tanh(np.logaddexp(0, x)))
+
+
+@_ieee
+def mish_grad(dy: Array, x: Array) -> Array:
+    """dy * (t + x * sigmoid(x) * (1 - t^2)), t = tanh(log(1 + exp(x)))."""
+    dy, x = real(dy), real(x)
+    t = np.tanh(np.logaddexp(0, x))
+    return np.asarray(dy * (t + x * (sigmoid(x) * (1 - t * t))))
+
+
+def logsigmoid(x: Array) -> Array:
+    """-log(1 + exp(-x))."""
+    return np.asarray(-np.logaddexp(0, -real(x)))
+
+
+@_ieee
+def logsigmoid_grad(dy: Array, x: Array) -> Array:
+    """dy * sigmoid(-x)."""
+    return real(dy) * sigmoid(-real(x))
+
+
+@_ieee
+def softsign(x: Array) -> Array:
+    """x / (1 + |x|)."""
+    x = real(x)
+    return np.asarray(x / (1 + np.abs(x)))
+
+
+@_ieee
+def softsign_grad(dy: Array, x: Array) -> Array:
+    """dy / (1 + |x|)^2; NaN at infinity, as the function is."""
+    dy, x = real(dy), real(x)
+    return np.asarray(dy / np.square(1 + np.abs(x)))
+
+
+@_ieee
+def softplus(x: Array, *, alpha: float = 1.0, beta: float = 20.0) -> Array:
+    """log(1 + exp(alpha * x)) / alpha; x where alpha * x > beta."""
+    x = real(x)
+    return np.where(alpha * x > beta, x, np.logaddexp(0, alpha * x) / alpha)
+
+
+@_ieee
+def softplus_grad(dy: Array, x: Array, *, alpha: float = 1.0, beta: float = 20.0) -> Array:
+    """dy * sigmoid(alpha * x); dy where alpha * x > beta."""
+    dy, x = real(dy), real(x)
+    return dy * np.where(alpha * x > beta, 1, sigmoid(alpha * x))
+
+
+def hardshrink(x: Array, *, alpha: float = 0.5) -> Array:
+    """0 where |x| <= alpha, else x."""
+    x = exact(x)
+    return np.where(np.abs(x) <= alpha, 0, x)
+
+
+def hardshrink_grad(dy: Array, x: Array, *, alpha: float = 0.5) -> Array:
+    """0 where |x| <= alpha, else dy."""
+    return np.where(np.abs(exact(x)) <= alpha, 0, exact(dy))
+
+
+@_ieee
+def softshrink(x: Array, *, alpha: float = 0.5) -> Array:
+    """0 where |x| <= alpha, else x moved by alpha towards 0."""
+    x = exact(x)
+    return np.asarray(x - np.clip(x, -alpha, alpha))
+
+
+def softshrink_grad(dy: Array, x: Array, *, alpha: float = 0.5) -> Array:
+    """0 where |x| <= alpha, else dy."""
+    return hardshrink_grad(dy, x, alpha=alpha)
+
+
+def threshold(x: Array, *, alpha: float, beta: float) -> Array:
+    """beta where x <= alpha, else x."""
+    x = exact(x)
+    return np.where(x <= alpha, beta, x)
+
+
+def threshold_grad(dy: Array, x: Array, *, alpha: float, beta: float) -> Array:
+    """0 where x <= alpha, else dy."""
+    return np.where(exact(x) <= alpha, 0, exact(dy))
+
+
+@_ieee
+def prelu(x: Array, weight: Array) -> Array:
+    """x where x > 0, else weight * x, with broadcasting."""
+    x, weight = exact(x), exact(weight)
+    return np.where(x > 0, x, x * weight)

@@ -40,6 +40,42 @@ def negative(x: Array) -> Array:
     return -exact(x)
 
 
+def maximum(a: Array, b: Array) -> Array:
+    """The larger of a and b; NaN where one is NaN."""
+    return np.maximum(exact(a), exact(b))
+
+
+def minimum(a: Array, b: Array) -> Array:
+    """The smaller of a and b; NaN where one is NaN."""
+    return np.minimum(exact(a), exact(b))
+
+
+def abs(x: Array) -> Array:
+    """|x|."""
+    return np.abs(exact(x))
+
+
+def abs_grad(dy: Array, x: Array) -> Array:
+    """dy times the sign of x, 0 at 0 (and for NaN)."""
+    dy, x = exact(dy), exact(x)
+    return np.where(x > 0, dy, np.where(x < 0, -dy, 0))
+
+
+@_ieee
+def power(x: Array, *, alpha: float) -> Array:
+    """x ^ alpha. The powers 1/2 and -1/2 are square roots: NaN at -infinity."""
+    x = real(x)
+    if alpha == 0.5:
+        return np.sqrt(x)
+    return np.asarray(1 / np.sqrt(x) if alpha == -0.5 else np.power(x, alpha))
+
+
+@_ieee
+def power_grad(dy: Array, x: Array, *, alpha: float) -> Array:
+    """dy * alpha * x ^ (alpha - 1)."""
+    return real(dy) * (alpha * power(x, alpha=alpha - 1)) if alpha else 0 * real(dy)
+
+
 @_ieee
 def exp(x: Array) -> Array:
     """e^x."""

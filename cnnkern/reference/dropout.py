@@ -6,6 +6,8 @@ words and a key of two into four random words. Element i, counted in C order, us
 0) under key (seed, node); so any thread can make any part of the mask, and the backward pass makes the same mask again.
 """
 
+import math
+
 import numpy as np
 
 from ._array import Array, real
@@ -32,14 +34,19 @@ def philox(counter: Array, key: tuple[int, int]) -> Array:
     return np.stack([c0, c1, c2, c3], axis=-1)
 
 
-def dropout_mask(count: int, rng: Array, *, p: float, node: int = 0) -> Array:
-    """rng int32 (1, 2): seed and step -> bool (count): which elements are kept."""
+def uniform(rng: Array, *, shape: tuple[int, ...], dtype: str = "float64", node: int = 0) -> Array:
+    """rng int32 (1, 2): seed and step -> numbers of [0, 1) of that shape, multiples of 2^-24."""
     seed, step = (int(word) & 0xFFFFFFFF for word in np.asarray(rng).ravel())
+    count = math.prod(shape)
     block = np.arange(-(-count // 4), dtype=np.uint64)
     counter = np.stack([block & _LOW, block >> _SHIFT, np.full_like(block, step), np.zeros_like(block)], axis=-1)
     words = philox(counter, (seed, node & 0xFFFFFFFF)).ravel()[:count]
-    uniform = (words >> np.uint64(8)) * 2.0**-24
-    return np.asarray(uniform >= np.float32(p))
+    return np.asarray((words >> np.uint64(8)) * 2.0**-24, dtype).reshape(shape)
+
+
+def dropout_mask(count: int, rng: Array, *, p: float, node: int = 0) -> Array:
+    """rng int32 (1, 2): seed and step -> bool (count): which elements are kept."""
+    return np.asarray(uniform(rng, shape=(count,), node=node) >= np.float32(p))
 
 
 @np.errstate(invalid="ignore")

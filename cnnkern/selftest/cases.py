@@ -140,6 +140,21 @@ _UNARY: dict[str, Attrs] = {
     "sqrt": {},
     "square": {},
     "scale": {"alpha": -2.0, "beta": 3.0},
+    "elu": {"alpha": 0.75, "beta": 1.5, "gamma": 2.0},
+    "silu": {},
+    "hardswish": {},
+    "hardsigmoid": {},
+    "gelu": {},
+    "gelu_tanh": {},
+    "mish": {},
+    "logsigmoid": {},
+    "softsign": {},
+    "softplus": {"alpha": 2.0, "beta": 5.0},
+    "hardshrink": {"alpha": 0.5},
+    "softshrink": {"alpha": 0.5},
+    "threshold": {"alpha": 0.5, "beta": 2.0},
+    "abs": {},
+    "power": {"alpha": 2.5},
 }
 _TAKES_RESULT = ("sigmoid", "tanh", "exp", "sqrt")  # their gradients
 _LENGTHS = ((1,), (37,), (3, 5, 7), (2, 19, 9, 10), (4, 33, 40, 41))  # around and beyond whole vectors
@@ -150,15 +165,15 @@ def _elementwise(values: Values) -> Iterator[Case]:
     for name, attrs in _UNARY.items():
         for shape in _LENGTHS:
             x = values(*shape)
-            if name in ("log", "sqrt"):
+            if name in ("log", "sqrt", "power"):
                 x = abs(x) + np.float32(0.5)
-            elif name in ("relu", "leaky_relu", "clamp", "tanh"):
+            elif name not in _TAKES_RESULT or name == "tanh":
                 x[..., 0] = np.nan
             yield Case(name, (x,), attrs)
             if f"{name}_grad" in graph.OPS:
                 saved = getattr(reference, name)(x).astype(np.float32) if name in _TAKES_RESULT else x
                 yield Case(f"{name}_grad", (values(*shape), saved), attrs)
-    for name in ("add", "subtract", "multiply", "divide"):
+    for name in ("add", "subtract", "multiply", "divide", "maximum", "minimum", "prelu"):
         for a, b in _BROADCASTS:
             divisor = values(*b)
             if name == "divide":
@@ -223,6 +238,8 @@ def _training(values: Values) -> Iterator[Case]:
     for node, shape in enumerate(((1,), (2, 19, 5, 6), (1037,))):
         for p in (0.0, 0.25, 0.5):
             yield Case("dropout", (values(*shape), np.array([[7, node]], np.int32)), {"p": p, "node": node})
+        drawn = {"shape": shape, "dtype": "float32", "node": node}
+        yield Case("uniform", (np.array([[7, node]], np.int32),), drawn)
     for shape in ((5,), (64, 33)):
         for first in (0.0, 1.0):
             hyper = np.array([[0.1, first, 0, 0, 0, 0, 0, 0]], np.float32)

@@ -59,7 +59,8 @@ void make_binary(const OpInfo& info, const Attributes& attributes, const Tensors
     require(t->layout == binary.y.layout, info.name, "layouts differ");
     require(t->layout == Layout::kPlain || t->c == binary.y.c, info.name, "blocked operands cannot broadcast channels");
   }
-  binary.function = function_named(info, attributes, kBinary, Function::kAdd);
+  const bool prelu = attributes.word("function", "") == "prelu";  // the leaky ReLU whose slope is an operand
+  binary.function = prelu ? Function::kLeakyRelu : function_named(info, attributes, kBinary, Function::kAdd);
   binary.epilogue = read_epilogue(info.name, attributes);
 }
 
@@ -123,6 +124,12 @@ void make_dropout(const OpInfo& info, const Attributes& attributes, const Tensor
   require(op.dropout.p >= 0 && op.dropout.p <= 1, info.name, "p must lie in [0, 1]");
   require(element_count(args[1]) == 2, info.name, "rng must hold seed and step");
   require(same_shape(args[0], args[2]) && args[0].layout == args[2].layout, info.name, "output must be like the input");
+}
+
+void make_uniform(const OpInfo& info, const Attributes& attributes, const Tensors& args, Op& op) {
+  op.dropout.y = args[1];
+  op.dropout.node = static_cast<uint32_t>(attributes.integer("node", 0));
+  require(element_count(args[0]) == 2, info.name, "rng must hold seed and step");
 }
 
 void make_optimizer(const OpInfo& info, const Attributes& attributes, const Tensors& args, Op& op) {

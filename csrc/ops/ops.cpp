@@ -40,6 +40,7 @@ const OpInfo kOps[] = {
     {"cross_entropy", OpKind::kCrossEntropy, 4, 0, bits(3), bits(1), bits(2), false, make_cross_entropy},
     {"cross_entropy_grad", OpKind::kCrossEntropyGrad, 5, 0, bits(4), bits(2), bits(3), false, make_cross_entropy},
     {"dropout", OpKind::kDropout, 3, bits(0, 2), bits(2), bits(1), 0, false, make_dropout},
+    {"uniform", OpKind::kUniform, 2, 0, bits(1), bits(0), 0, false, make_uniform},
     {"sgd_step", OpKind::kSgdStep, 4, 0, bits(0, 2), 0, bits(2), false, make_optimizer},
     {"adam_step", OpKind::kAdamStep, 5, 0, bits(0, 2, 3), 0, 0, false, make_optimizer},
     {"group_norm", OpKind::kGroupNorm, 6, bits(0, 3), bits(3, 4, 5), 0, bits(1, 2), false, make_group_norm},

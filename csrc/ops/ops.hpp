@@ -68,6 +68,7 @@ void make_copy(const OpInfo&, const Attributes&, const Tensors&, Op&);
 void make_softmax(const OpInfo&, const Attributes&, const Tensors&, Op&);
 void make_cross_entropy(const OpInfo&, const Attributes&, const Tensors&, Op&);
 void make_dropout(const OpInfo&, const Attributes&, const Tensors&, Op&);
+void make_uniform(const OpInfo&, const Attributes&, const Tensors&, Op&);
 void make_optimizer(const OpInfo&, const Attributes&, const Tensors&, Op&);
 void make_group_norm(const OpInfo&, const Attributes&, const Tensors&, Op&);
 void make_local_response_norm(const OpInfo&, const Attributes&, const Tensors&, Op&);

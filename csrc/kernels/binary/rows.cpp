@@ -63,7 +63,6 @@ Axes<3> axes_of_op(const Binary& op) {
 int candidates(const Op& op, const Machine& machine, Variant* out) {
   const Binary& binary = op.binary;
   if (binary.a.layout != binary.y.layout || binary.b.layout != binary.y.layout) return 0;
-  if (binary.function < Function::kAdd || binary.function > Function::kDivide) return 0;
   const Axes<3> axes = axes_of_op(binary);
   if (axes.stride[0][2] != 1) return 0;
   for (int t = 0; t < 2; ++t)
@@ -91,7 +90,13 @@ void run(const Prepared& prepared, int, int64_t first, int64_t last, const Conte
     case Function::kAdd: return by_epilogue(job, [](Vec a, Vec b) CNNKERN_LAMBDA { return add(a, b); });
     case Function::kSubtract: return by_epilogue(job, [](Vec a, Vec b) CNNKERN_LAMBDA { return sub(a, b); });
     case Function::kMultiply: return by_epilogue(job, [](Vec a, Vec b) CNNKERN_LAMBDA { return mul(a, b); });
-    default: return by_epilogue(job, [](Vec a, Vec b) CNNKERN_LAMBDA { return div(a, b); });
+    case Function::kDivide: return by_epilogue(job, [](Vec a, Vec b) CNNKERN_LAMBDA { return div(a, b); });
+    case Function::kMaximum:  // NaN of either side wins: max() itself returns b where one of them is NaN
+      return by_epilogue(job, [](Vec a, Vec b) CNNKERN_LAMBDA { return select(is_nan(a), a, max(a, b)); });
+    case Function::kMinimum:
+      return by_epilogue(job, [](Vec a, Vec b) CNNKERN_LAMBDA { return select(is_nan(a), a, min(a, b)); });
+    default:  // kLeakyRelu, its slope an operand
+      return by_epilogue(job, [](Vec a, Vec b) CNNKERN_LAMBDA { return select(less(zero(), a), a, mul(a, b)); });
   }
 }
 

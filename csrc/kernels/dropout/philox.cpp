@@ -47,8 +47,7 @@ void prepare(const Op& op, const Variant&, Work* work, void*) {
 
 // Factors of kLanes elements.
 CNNKERN_INLINE Vec factors_of(const Job& job, VecI words) {
-  const Vec uniform = mul(to_float(shift_right<8>(words)), set1(5.9604644775390625e-8f));  // 2^-24
-  return select(less_equal(set1(job.p), uniform), set1(job.scale), zero());
+  return select(less_equal(set1(job.p), uniform_of(words)), set1(job.scale), zero());
 }
 
 void plain_unit(const Job& job, int64_t unit, int64_t count, const float* x, float* y) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // dx = dy f'(.), element by element, in either layout; `saved` is x or y, whichever gives the derivative more cheaply.
 // Limited by memory: three streams. Unused lanes of the last block are emptied where the formula can divide by zero.
+#include "simd/activation.hpp"
 #include "simd/axes.hpp"
 
 namespace CNNKERN_NAMESPACE {
@@ -24,19 +25,9 @@ void map_rows(const Axes<3>& axes, int64_t first, int64_t last, const float* dy,
   });
 }
 
+// The derivative of a negative or a scaled number needs no operation of its own.
 bool serves(Function function) {
-  switch (function) {
-    case Function::kRelu:
-    case Function::kLeakyRelu:
-    case Function::kSigmoid:
-    case Function::kTanh:
-    case Function::kClamp:
-    case Function::kExp:
-    case Function::kLog:
-    case Function::kSqrt:
-    case Function::kSquare: return true;
-    default: return false;
-  }
+  return function <= Function::kPower && function != Function::kNegate && function != Function::kScale;
 }
 
 Axes<3> axes_of_op(const Unary& op) {
@@ -68,6 +59,9 @@ void run(const Prepared& prepared, int, int64_t first, int64_t last, const Conte
   const float* saved = static_cast<const float*>(context.args[Unary::kSaved]);
   float* dx = static_cast<float*>(context.args[Unary::kDx]);
   const Vec alpha = set1(op.alpha), beta = set1(op.beta), one = set1(1.0f);
+  const auto times = [&](auto slope) CNNKERN_LAMBDA {
+    map_rows(axes, first, last, dy, saved, dx, [=](Vec d, Vec x) CNNKERN_LAMBDA { return mul(d, slope(x)); });
+  };
   const auto apply = [&](auto f) CNNKERN_LAMBDA { map_rows(axes, first, last, dy, saved, dx, f); };
   switch (op.function) {
     case Function::kRelu:  // NaN in x lets dy pass, as in PyTorch
@@ -82,6 +76,27 @@ void run(const Prepared& prepared, int, int64_t first, int64_t last, const Conte
     case Function::kExp: return apply([](Vec d, Vec y) CNNKERN_LAMBDA { return mul(d, y); });
     case Function::kLog: return apply([](Vec d, Vec x) CNNKERN_LAMBDA { return div(d, x); });
     case Function::kSqrt: return apply([](Vec d, Vec y) CNNKERN_LAMBDA { return div(d, add(y, y)); });
+    case Function::kElu:
+      return times([=](Vec x) CNNKERN_LAMBDA { return elu_slope(x, op.alpha, op.beta, op.gamma); });
+    case Function::kSilu: return times([](Vec x) CNNKERN_LAMBDA { return silu_slope(x); });
+    case Function::kHardSwish: return times([](Vec x) CNNKERN_LAMBDA { return hard_swish_slope(x); });
+    case Function::kHardSigmoid: return times([](Vec x) CNNKERN_LAMBDA { return hard_sigmoid_slope(x); });
+    case Function::kGelu: return times([](Vec x) CNNKERN_LAMBDA { return gelu_slope(x); });
+    case Function::kGeluTanh: return times([](Vec x) CNNKERN_LAMBDA { return gelu_tanh_slope(x); });
+    case Function::kMish: return times([](Vec x) CNNKERN_LAMBDA { return mish_slope(x); });
+    case Function::kLogSigmoid: return times([](Vec x) CNNKERN_LAMBDA { return log_sigmoid_slope(x); });
+    case Function::kSoftsign: return times([](Vec x) CNNKERN_LAMBDA { return soft_sign_slope(x); });
+    case Function::kSoftplus: return times([=](Vec x) CNNKERN_LAMBDA { return soft_plus_slope(x, op.alpha, op.beta); });
+    case Function::kHardShrink:
+    case Function::kSoftShrink:  // 0 at the ends too; NaN lets dy pass
+      return apply([=](Vec d, Vec x) CNNKERN_LAMBDA { return select(within(x, op.alpha), zero(), d); });
+    case Function::kThreshold:
+      return apply([=](Vec d, Vec x) CNNKERN_LAMBDA { return select(less_equal(x, alpha), zero(), d); });
+    case Function::kAbs:
+      return apply([](Vec d, Vec x) CNNKERN_LAMBDA {
+        return select(less(zero(), x), d, select(less(x, zero()), sub(zero(), d), zero()));
+      });
+    case Function::kPower: return times([=](Vec x) CNNKERN_LAMBDA { return power_slope(x, op.alpha); });
     default: return apply([](Vec d, Vec x) CNNKERN_LAMBDA { return mul(d, add(x, x)); });
   }
 }
