@@ -261,6 +261,12 @@ DOCUMENTED = {
         for n in (1, 2, 3)
     },
     "linear": "(input, weight, bias=None)",
+    "gelu": "(input, approximate = 'none')",
+    "hardshrink": "(input, lambd=0.5)",
+    "softshrink": "(input, lambd=0.5)",
+    "logsigmoid": "(input)",
+    "prelu": "(input, weight)",
+    "softplus": "(input, beta=1, threshold=20)",
     "avg_pool2d": (
         "(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None)"
     ),

@@ -14,11 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Tally
+from fuzz_activation import ACTIVATIONS
 from fuzz_entries import FUNCTIONAL, Anything, Arg, Ruin
 
 import cnnkern
 from cnnkern import functional as F
 from cnnkern import nn
+
+FUNCTIONAL.update(ACTIVATIONS)
 
 Array = np.ndarray[Any, Any]
 CALLS = 10_000
@@ -71,7 +74,7 @@ def test_spoiled_arguments(rng: np.random.Generator, full: bool, tally: Tally) -
         arguments = valid_arguments(entry, rng)
         draw = rng.uniform()
         if draw < 0.02:
-            missing = next(n for n in entry if n in ("input", "grad_output", "tensors", "parameter"))
+            missing = next(n for n in entry if n in ("input", "logits", "grad_output", "tensors", "parameter"))
             del arguments[missing]
             refused(getattr(F, name), (), arguments, f"{name} without {missing}", "")
             kinds["missing"] += 1

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -62,41 +63,58 @@ def dropout(
     return _dropped(input, rate, seed, input.shape) if rate else input
 
 
-def _channels(function: str, input: Any, ranks: tuple[int, ...], unbatched: int | None) -> Shape:
-    """The shape with 1 in place of everything but batch and channels."""
-    check.floating(function, input=input)
-    rank = len(input.shape)
-    if rank not in ranks:
-        raise ValueError(f"{function}: input must have {' or '.join(map(str, ranks))} axes, found {input.shape}")
-    kept = 1 if rank == unbatched else 2
-    return (*input.shape[:kept], *[1] * (rank - kept))
+def _channels(function: str, shape: Shape, kept: int) -> Shape:
+    """The shape with 1 in place of everything but batch and channels, the first `kept` axes."""
+    if len(shape) < kept:
+        raise ValueError(f"{function}: input must have at least {kept} axes, found {shape}")
+    return (*shape[:kept], *[1] * (len(shape) - kept))
+
+
+def _warn_of_rank(function: str, shape: Shape, expected: str, taken: str) -> None:
+    warnings.warn(
+        f"{function}: input is expected to be {expected}, found {shape}; taken as {taken}, as PyTorch does",
+        UserWarning,
+        stacklevel=3,
+    )
 
 
 def dropout1d(
     input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, seed: int | None = None
 ) -> Any:
     """`dropout` of whole channels of (N, C, L) or (C, L) (Tompson et al., 2015)."""
-    shape = _channels("dropout1d", input, (2, 3), 2)
-    seed, rate = seed_of("dropout1d", seed), _rate("dropout1d", p, training, inplace)
-    return _dropped(input, rate, seed, shape) if rate else input
+    check.floating("dropout1d", input=input)
+    seed, rate, rank = seed_of("dropout1d", seed), _rate("dropout1d", p, training, inplace), len(input.shape)
+    if rank not in (2, 3):
+        raise ValueError(f"dropout1d: input must have shape (N, C, L) or (C, L), found {input.shape}")
+    return _dropped(input, rate, seed, _channels("dropout1d", input.shape, rank - 1)) if rate else input
 
 
 def dropout2d(
     input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, seed: int | None = None
 ) -> Any:
-    """`dropout` of whole channels of (N, C, H, W); as in PyTorch three axes are (N, C, L) (Tompson et al., 2015)."""
-    shape = _channels("dropout2d", input, (3, 4), None)
+    """`dropout` of whole channels of (N, C, H, W) (Tompson et al., 2015).
+
+    As in PyTorch the first two axes are batch and channels whatever the rank, with a warning where it is not 4.
+    """
+    check.floating("dropout2d", input=input)
     seed, rate = seed_of("dropout2d", seed), _rate("dropout2d", p, training, inplace)
-    return _dropped(input, rate, seed, shape) if rate else input
+    if len(input.shape) != 4:
+        _warn_of_rank("dropout2d", input.shape, "(N, C, H, W)", "(N, C, ...)")
+    return _dropped(input, rate, seed, _channels("dropout2d", input.shape, 2)) if rate else input
 
 
 def dropout3d(
     input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, seed: int | None = None
 ) -> Any:
-    """`dropout` of whole channels of (N, C, D, H, W) or (C, D, H, W) (Tompson et al., 2015)."""
-    shape = _channels("dropout3d", input, (4, 5), 4)
-    seed, rate = seed_of("dropout3d", seed), _rate("dropout3d", p, training, inplace)
-    return _dropped(input, rate, seed, shape) if rate else input
+    """`dropout` of whole channels of (N, C, D, H, W) or (C, D, H, W) (Tompson et al., 2015).
+
+    As in PyTorch inputs of other ranks are (C, ...), with a warning.
+    """
+    check.floating("dropout3d", input=input)
+    seed, rate, rank = seed_of("dropout3d", seed), _rate("dropout3d", p, training, inplace), len(input.shape)
+    if rank not in (4, 5):
+        _warn_of_rank("dropout3d", input.shape, "(N, C, D, H, W) or (C, D, H, W)", "(C, ...)")
+    return _dropped(input, rate, seed, _channels("dropout3d", input.shape, 2 if rank == 5 else 1)) if rate else input
 
 
 _SELU_LOW = -1.7580993408473766  # what SELU is at -infinity
@@ -126,12 +144,7 @@ def feature_alpha_dropout(
     """`alpha_dropout` of whole channels (N, C, ...), at least two axes."""
     check.floating("feature_alpha_dropout", input=input)
     seed, rate = seed_of("feature_alpha_dropout", seed), _rate("feature_alpha_dropout", p, training, inplace)
-    shape = input.shape
-    if not rate:
-        return input
-    if len(shape) < 2:
-        raise ValueError(f"feature_alpha_dropout: input must have at least 2 axes, found {shape}")
-    return _alpha_dropped(input, rate, seed, (*shape[:2], *[1] * (len(shape) - 2)))
+    return _alpha_dropped(input, rate, seed, _channels("feature_alpha_dropout", input.shape, 2)) if rate else input
 
 
 def stochastic_depth(input: Any, p: float, mode: str, training: bool = True, *, seed: int | None = None) -> Any:

@@ -56,6 +56,8 @@ def gumbel_softmax(
     axis = check.axis("gumbel_softmax", "dim", dim, len(logits.shape))
     if heat == 0.0:
         raise ValueError("gumbel_softmax: tau must not be 0")
+    if hard and logits.shape and not logits.shape[axis]:
+        raise ValueError(f"gumbel_softmax: axis {axis} must not be empty where hard=True, found {logits.shape}")
     inside = scaled(uniform_like(logits, seed), 1 - 2.0**-23, 2.0**-24)  # neither 0 nor 1, in float32
     noise = negative(log(negative(log(inside))))
     soft = softmax(scaled(add(logits, noise), 1 / heat), axis)
@@ -67,7 +69,6 @@ def _largest(x: Any, axis: int) -> Any:
     if not x.shape or 0 in x.shape:
         return scaled(x, 0.0, 1.0)
     outer, size, inner = around(x.shape, axis)
-    window = {"kernel_size": (size, 1), "stride": (1, 1)}
-    top, indices = max_pool2d(reshape_to(x, (outer, 1, size, inner)), **window, return_indices=True)
+    top, indices = max_pool2d(reshape_to(x, (outer, 1, size, inner)), (size, 1), 1, return_indices=True)
     ones = np.ones(top.shape, x.dtype)
-    return reshape_to(max_pool2d_grad(ones, indices, (outer, 1, size, inner), **window), x.shape)
+    return reshape_to(max_pool2d_grad(ones, indices, (outer, 1, size, inner), (size, 1), 1), x.shape)

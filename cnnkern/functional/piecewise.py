@@ -68,7 +68,7 @@ def prelu(input: Any, weight: Any) -> Any:
     check.floating("prelu", input=input, weight=weight)
     shape = input.shape
     channels = shape[1] if len(shape) > 1 else 1
-    if len(weight.shape) > 1 or product(weight.shape) not in (1, channels) or (not shape and weight.shape):
+    if len(weight.shape) > 1 or product(weight.shape) not in (1, channels):
         raise ValueError(f"prelu: weight must have shape (1,) or ({channels},), found {weight.shape} (input: {shape})")
     if len(shape) < 2:
         return apply(PRELU, (input, reshape_to(weight, (1,) * len(shape))), {})[0]

@@ -97,8 +97,6 @@ CNNKERN_INLINE void philox(const PhiloxKey& key, int64_t first, VecI (&w)[4]) {
 #endif
 
 // Numbers of [0, 1), multiples of 2^-24, from the upper bits of random words.
-CNNKERN_INLINE Vec uniform_of(VecI words) {
-  return mul(to_float(shift_right<8>(words)), set1(5.9604644775390625e-8f));
-}
+CNNKERN_INLINE Vec uniform_of(VecI words) { return mul(to_float(shift_right<8>(words)), set1(5.9604644775390625e-8f)); }
 
 }  // namespace CNNKERN_NAMESPACE

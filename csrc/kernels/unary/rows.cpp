@@ -63,8 +63,7 @@ void run(const Prepared& prepared, int, int64_t first, int64_t last, const Conte
     case Function::kLog: return apply([](Vec v) CNNKERN_LAMBDA { return log(v); });
     case Function::kSqrt: return apply([](Vec v) CNNKERN_LAMBDA { return sqrt(v); });
     case Function::kSquare: return apply([](Vec v) CNNKERN_LAMBDA { return mul(v, v); });
-    case Function::kElu:
-      return apply([=](Vec v) CNNKERN_LAMBDA { return elu(v, op.alpha, op.beta, op.gamma); });
+    case Function::kElu: return apply([=](Vec v) CNNKERN_LAMBDA { return elu(v, op.alpha, op.beta, op.gamma); });
     case Function::kSilu: return apply([](Vec v) CNNKERN_LAMBDA { return silu(v); });
     case Function::kHardSwish: return apply([](Vec v) CNNKERN_LAMBDA { return hard_swish(v); });
     case Function::kHardSigmoid: return apply([](Vec v) CNNKERN_LAMBDA { return hard_sigmoid(v); });

@@ -76,8 +76,7 @@ void run(const Prepared& prepared, int, int64_t first, int64_t last, const Conte
     case Function::kExp: return apply([](Vec d, Vec y) CNNKERN_LAMBDA { return mul(d, y); });
     case Function::kLog: return apply([](Vec d, Vec x) CNNKERN_LAMBDA { return div(d, x); });
     case Function::kSqrt: return apply([](Vec d, Vec y) CNNKERN_LAMBDA { return div(d, add(y, y)); });
-    case Function::kElu:
-      return times([=](Vec x) CNNKERN_LAMBDA { return elu_slope(x, op.alpha, op.beta, op.gamma); });
+    case Function::kElu: return times([=](Vec x) CNNKERN_LAMBDA { return elu_slope(x, op.alpha, op.beta, op.gamma); });
     case Function::kSilu: return times([](Vec x) CNNKERN_LAMBDA { return silu_slope(x); });
     case Function::kHardSwish: return times([](Vec x) CNNKERN_LAMBDA { return hard_swish_slope(x); });
     case Function::kHardSigmoid: return times([](Vec x) CNNKERN_LAMBDA { return hard_sigmoid_slope(x); });

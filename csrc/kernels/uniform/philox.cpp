@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // y = numbers of [0, 1), each a function of (seed, step, node) and of its place in plain order: the numbers that dropout
 // compares with p. Plain only. Limited by the ten rounds of Philox, as dropout is.
-#include "simd/axes.hpp"
 #include "simd/philox.hpp"
+
+#include "simd/axes.hpp"
 
 namespace CNNKERN_NAMESPACE {
 namespace {
@@ -14,8 +15,8 @@ int candidates(const Op& op, const Machine& machine, Variant* out) {
   if (y.layout != Layout::kPlain || y.sh != y.w || y.sd != y.sh * y.h || y.sc != y.sd * y.d || y.sn != y.sc * y.c)
     return 0;
   out[0] = Variant{};
-  out[0].ns = stream_ns(machine, elements(y)) +
-              static_cast<float>(60 * elements(y) / (machine.flops_per_ns * machine.threads));
+  out[0].ns =
+      stream_ns(machine, elements(y)) + static_cast<float>(60 * elements(y) / (machine.flops_per_ns * machine.threads));
   return 1;
 }
 
