@@ -59,7 +59,8 @@ def test_maps_of_the_course_cnn() -> None:
 
 
 def test_the_registry_lists_and_refuses() -> None:
-    assert models.list_models() == sorted(set(models.list_models()) & set(models.__all__))
+    names = models.list_models()
+    assert set(names) < set(models.__all__) and names.index("resnet50") < names.index("resnet101")
     with pytest.raises(ValueError, match=r"no model named 'resnet19'; there are .*course_cnn.*, lenet5"):
         models.get("resnet19")
     with pytest.raises(ValueError, match=r"no model named 'resnet19'"):

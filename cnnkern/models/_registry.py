@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
@@ -53,8 +54,10 @@ def register(
 
 
 def list_models() -> list[str]:
-    """The names of all models, sorted."""
-    return sorted(_builders)
+    """The names of all models, sorted; numbers in them by their value."""
+    return sorted(
+        _builders, key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+    )
 
 
 def get(name: str) -> Callable[..., Network]:

@@ -173,8 +173,9 @@ class _Totals:
         """Take in one batch."""
         self._sum += loss * len(targets)
         self._count += len(targets)
+        main = outputs[0] if hasattr(outputs, "loss_weights") else outputs
         for metric in self._metrics:
-            metric.update(targets, outputs)
+            metric.update(targets, main)
 
     def logs(self) -> dict[str, float]:
         """Name -> figure."""

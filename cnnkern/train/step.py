@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -31,10 +32,24 @@ LOSSES: dict[str, LossFunction] = {
 
 
 def as_loss(loss: str | LossFunction) -> LossFunction:
-    """A function (outputs, targets) -> scalar, written with `cnnkern.functional`, or the name of a usual one."""
+    """A function (outputs, targets) -> scalar, written with `cnnkern.functional`, or the name of a usual one.
+
+    A function gets what the model returns. A named loss takes several outputs that have `loss_weights` (those of a
+    network with auxiliary heads, in training) one by one, and adds the values with these weights.
+    """
     if callable(loss):
         return loss
-    return LOSSES[check.choice("fit", "loss", loss, tuple(LOSSES))]
+    single = LOSSES[check.choice("fit", "loss", loss, tuple(LOSSES))]
+
+    def weighted(outputs: Any, targets: Any) -> Any:
+        if not hasattr(outputs, "loss_weights"):
+            return single(outputs, targets)
+        terms = [
+            functional.multiply(single(each, targets), w) for each, w in zip(outputs, outputs.loss_weights, strict=True)
+        ]
+        return functools.reduce(functional.add, terms)
+
+    return weighted
 
 
 def _trace(function: Callable[..., Any], arrays: tuple[Array, ...]) -> graph.Graph:
