@@ -8,6 +8,7 @@ ones. A new algorithm adds a row here for each of its edge shapes.
 from collections.abc import Iterator
 
 from case import Case, conv_direction, parse
+from elementwise_rows import ELEMENTWISE
 from generators import GENERATORS, generated
 
 P1 = "padding=((1,1),(1,1))"
@@ -296,73 +297,6 @@ _OTHERS = """
   uniform:1x2:shape=(4,17,7,7):dtype=float32:node=3
   uniform:1x2:shape=():dtype=float32:node=0
   uniform:1x2:shape=(1001,):dtype=float32:node=1
-  relu:17
-  relu:2x33x5x7
-  sigmoid:2x17x3x3
-  tanh:2x17x3x3
-  exp:1001
-  relu_grad:2x33x5x7,2x33x5x7
-  sigmoid_grad:2x17x3x3,2x17x3x3
-  leaky_relu:3x17
-  clamp:3x17
-  negative:3x17
-  log:3x17
-  sqrt:3x17
-  square:3x17
-  scale:3x17x2:alpha=2.0:beta=3.0
-  leaky_relu_grad:3x17,3x17
-  clamp_grad:3x17,3x17
-  tanh_grad:3x17,3x17
-  exp_grad:3x17,3x17
-  log_grad:3x17,3x17
-  sqrt_grad:3x17,3x17
-  square_grad:3x17,3x17
-  # in blocks that are not full: what f(0) leaves in their other lanes
-  maximum:2x16x7x7,2x16x7x7
-  maximum:2x17x5x5,17x1x1
-  minimum:3x5,()
-  minimum:2x17x5x5,2x17x5x5
-  prelu:2x17x5x5,1x17x1x1
-  prelu:2x17x5x5,1
-  prelu:33,1
-  elu:2x17x3x3
-  elu:1001:alpha=2.0:beta=0.5:gamma=0.5
-  silu:2x17x3x3
-  hardswish:2x17x3x3
-  hardsigmoid:2x17x3x3
-  gelu:2x17x3x3
-  gelu_tanh:2x17x3x3
-  mish:2x17x3x3
-  logsigmoid:2x17x3x3
-  softsign:2x17x3x3
-  softplus:2x17x3x3
-  softplus:1001:alpha=2.0:beta=3.0
-  hardshrink:2x17x3x3
-  softshrink:2x17x3x3
-  threshold:2x17x3x3
-  abs:3x17
-  power:2x17x3x3
-  power:3x17:alpha=-2.0
-  power:3x17:alpha=0.5
-  power:3x17:alpha=-0.5
-  power:1001:alpha=1.7
-  power:1001:alpha=-5.0
-  elu_grad:2x17x3x3,2x17x3x3
-  silu_grad:2x17x3x3,2x17x3x3
-  hardswish_grad:2x17x3x3,2x17x3x3
-  hardsigmoid_grad:2x17x3x3,2x17x3x3
-  gelu_grad:2x17x3x3,2x17x3x3
-  gelu_tanh_grad:2x17x3x3,2x17x3x3
-  mish_grad:2x17x3x3,2x17x3x3
-  logsigmoid_grad:2x17x3x3,2x17x3x3
-  softsign_grad:2x17x3x3,2x17x3x3
-  softplus_grad:2x17x3x3,2x17x3x3
-  hardshrink_grad:2x17x3x3,2x17x3x3
-  softshrink_grad:2x17x3x3,2x17x3x3
-  threshold_grad:2x17x3x3,2x17x3x3
-  abs_grad:3x17,3x17
-  power_grad:3x17,3x17
-  power_grad:2x17x3x3,2x17x3x3:alpha=1.7
 """
 
 # Layers of real networks: more than one block of every cache. Too slow for the tests that need only edges.
@@ -444,7 +378,7 @@ ROWS: list[Case] = [
     *_pool_rows(_MAX_POOL, "max_pool2d"),
     *_pool_rows(_AVG_POOL, "avg_pool2d"),
     *_pool_rows(_ADAPTIVE_POOL, "adaptive_max_pool2d", "adaptive_avg_pool2d"),
-    *map(parse, _lines(_OTHERS)),
+    *map(parse, _lines(_OTHERS + ELEMENTWISE)),
 ]
 LARGE: list[Case] = [
     *_conv_rows(_CONV_LARGE),

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Hand-written cases of functions of one element, for the table in cases.py."""
+
+# 17 channels: a block that is not full, with what f(0) would leave in its other lanes.
+ELEMENTWISE = """
+  relu:17
+  relu:2x33x5x7
+  sigmoid:2x17x3x3
+  tanh:2x17x3x3
+  exp:1001
+  relu_grad:2x33x5x7,2x33x5x7
+  sigmoid_grad:2x17x3x3,2x17x3x3
+  leaky_relu:3x17
+  clamp:3x17
+  negative:3x17
+  log:3x17
+  sqrt:3x17
+  square:3x17
+  scale:3x17x2:alpha=2.0:beta=3.0
+  leaky_relu_grad:3x17,3x17
+  clamp_grad:3x17,3x17
+  tanh_grad:3x17,3x17
+  exp_grad:3x17,3x17
+  log_grad:3x17,3x17
+  sqrt_grad:3x17,3x17
+  square_grad:3x17,3x17
+  maximum:2x16x7x7,2x16x7x7
+  maximum:2x17x5x5,17x1x1
+  minimum:3x5,()
+  minimum:2x17x5x5,2x17x5x5
+  prelu:2x17x5x5,1x17x1x1
+  prelu:2x17x5x5,1
+  prelu:33,1
+  elu:2x17x3x3
+  elu:1001:alpha=2.0:beta=0.5:gamma=0.5
+  silu:2x17x3x3
+  hardswish:2x17x3x3
+  hardsigmoid:2x17x3x3
+  gelu:2x17x3x3
+  gelu_tanh:2x17x3x3
+  mish:2x17x3x3
+  logsigmoid:2x17x3x3
+  softsign:2x17x3x3
+  softplus:2x17x3x3
+  softplus:1001:alpha=2.0:beta=3.0
+  hardshrink:2x17x3x3
+  softshrink:2x17x3x3
+  threshold:2x17x3x3
+  abs:3x17
+  power:2x17x3x3
+  power:3x17:alpha=-2.0
+  power:3x17:alpha=0.5
+  power:3x17:alpha=-0.5
+  power:1001:alpha=1.7
+  power:1001:alpha=-5.0
+  elu_grad:2x17x3x3,2x17x3x3
+  silu_grad:2x17x3x3,2x17x3x3
+  hardswish_grad:2x17x3x3,2x17x3x3
+  hardsigmoid_grad:2x17x3x3,2x17x3x3
+  gelu_grad:2x17x3x3,2x17x3x3
+  gelu_tanh_grad:2x17x3x3,2x17x3x3
+  mish_grad:2x17x3x3,2x17x3x3
+  logsigmoid_grad:2x17x3x3,2x17x3x3
+  softsign_grad:2x17x3x3,2x17x3x3
+  softplus_grad:2x17x3x3,2x17x3x3
+  hardshrink_grad:2x17x3x3,2x17x3x3
+  softshrink_grad:2x17x3x3,2x17x3x3
+  threshold_grad:2x17x3x3,2x17x3x3
+  abs_grad:3x17,3x17
+  power_grad:3x17,3x17
+  power_grad:2x17x3x3,2x17x3x3:alpha=1.7
+"""
