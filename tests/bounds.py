@@ -74,7 +74,7 @@ def _matmul(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
 
 
 def _average(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
-    length = np.prod(case.attrs.get("kernel", (4, 4)))
+    length = np.prod(case.attrs.get("kernel", (4,) * (values[0].ndim - 2)))
     return [(getattr(reference, case.op)(np.abs(values[0]), **case.attrs), float(length))]
 
 
@@ -198,10 +198,11 @@ def _adam(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
     return [(np.abs(p) + step, 1), (new_m, 1), (new_v, 1)]
 
 
+_PARTS = ("", "_grad")
 _RULES: dict[str, Callable[[Case, Any, Sequence[Array]], list[Term]]] = {
     **{f"conv{axes}d{part}": _conv for axes in (1, 2, 3) for part in ("", "_grad_input", "_grad_weight")},
     "matmul": _matmul,
-    **dict.fromkeys(("avg_pool2d", "avg_pool2d_grad", "adaptive_avg_pool2d", "adaptive_avg_pool2d_grad"), _average),
+    **{f"{kind}_pool{n}d{part}": _average for kind in ("avg", "adaptive_avg") for n in (1, 2, 3) for part in _PARTS},
     "sum_to": _sum_to,
     "resample": _resample,
     **dict.fromkeys(("local_response_norm", "local_response_norm_grad"), _local_response_norm),

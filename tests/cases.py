@@ -148,6 +148,21 @@ _AVG_POOL = """
   1x16x8x8:kernel=(3,3):stride=(2,2):padding=((1,1),(1,1)):output_size=(5,5)
   1x16x8x8:kernel=(3,3):stride=(2,2):padding=((1,1),(1,1)):count_include_pad=False:output_size=(5,5)
 """
+_POOL1D = """
+  2x17x33:kernel=(3,):stride=(2,):padding=((1,1),):output_size=(17,)
+  1x5x8:kernel=(2,):stride=(3,):output_size=(3,)
+"""
+_POOL3D = """
+  2x17x4x5x6:kernel=(2,2,2):stride=(2,2,2):output_size=(2,2,3)
+  1x16x5x7x8:kernel=(3,3,3):stride=(2,2,2):padding=((1,1),(1,1),(1,1)):output_size=(3,4,4)
+  1x3x6x2x9:kernel=(4,1,3):stride=(1,2,3):padding=((2,2),(0,0),(1,1)):output_size=(7,1,3)
+  1x33x7x3x3:kernel=(7,3,3):output_size=(1,1,1)
+  0x4x2x6x6:kernel=(1,2,2):stride=(1,2,2):output_size=(2,3,3)
+"""
+_ADAPTIVE_POOL3D = """
+  2x17x4x5x6:output_size=(1,1,1)
+  1x16x7x3x5:output_size=(3,5,2)
+"""
 _ADAPTIVE_POOL = """
   2x16x7x7:output_size=(1,1)
   1x17x7x7:output_size=(7,7)
@@ -177,6 +192,11 @@ _OTHERS = """
   matmul:4x0,0x3,3
   matmul:4x5,5x0
   matmul:17x9,9x48,48:activation=clamp
+  # maxima back in their places
+  max_unpool:2x17x3x4,2x17x3x4:output_size=(6,9)
+  max_unpool:1x5x7,1x5x7:output_size=(15,)
+  max_unpool:1x16x2x2x3,1x16x2x2x3:output_size=(4,5,6)
+  max_unpool_grad:2x17x6x9,2x17x3x4
   # statistics: one value per channel, means far from 0, vectors, images
   batch_norm:2x17x5x5,17,17,17,17:activation=relu
   batch_norm:3x16x1x1,16,16,-,-
@@ -379,6 +399,10 @@ ROWS: list[Case] = [
     *_pool_rows(_AVG_POOL, "avg_pool2d"),
     *_pool_rows(_ADAPTIVE_POOL, "adaptive_max_pool2d", "adaptive_avg_pool2d"),
     *map(parse, _lines(_OTHERS + ELEMENTWISE)),
+    *_pool_rows(_POOL1D, "max_pool1d", "avg_pool1d"),
+    *_pool_rows(_POOL3D, "max_pool3d", "avg_pool3d"),
+    *_pool_rows("2x17x9:output_size=(4,)", "adaptive_max_pool1d", "adaptive_avg_pool1d"),
+    *_pool_rows(_ADAPTIVE_POOL3D, "adaptive_max_pool3d", "adaptive_avg_pool3d"),
 ]
 LARGE: list[Case] = [
     *_conv_rows(_CONV_LARGE),

@@ -232,7 +232,6 @@ def algorithm() -> Arg:
 _ONE = {"alone": True}
 _MAP = {"ranks": (3, 4)}
 _FIXED = {"ranks": (4,), "exact": (0, 1, 2, 3)}
-_WINDOW = {"kernel_size": pair(2, 1), "stride": pair(2, 1, none=True), "padding": pair(0, 0)}
 _CLASSES = {
     "weight": array(5, ranks=(1,), exact=(0,), optional=True),
     "ignore_index": integer(-100, -(2**31) + 1, 2**31 - 1),
@@ -284,6 +283,43 @@ def _convolutions(axes: int) -> dict[str, dict[str, Arg]]:
     }  # fmt: skip
 
 
+def _pools(axes: int) -> dict[str, dict[str, Arg]]:
+    """All pooling functions over so many axes."""
+    size, half, own = (4, 8, 6)[-axes:], (2, 4, 3)[-axes:], (2, 3, 3)[-axes:]
+    maps, fixed = {"ranks": (axes + 1, axes + 2)}, {"ranks": (axes + 2,), "exact": tuple(range(axes + 2))}
+    one, free = {"ranks": (axes + 2,), "exact": (0, 1), **_ONE}, tuple(range(2))
+    pixels = int(np.prod(size))
+    window = {
+        "kernel_size": pair(2, 1, axes=axes), "stride": pair(2, 1, none=True, axes=axes),
+        "padding": pair(0, 0, axes=axes),
+    }  # fmt: skip
+    dilated = {**window, "dilation": pair(1, 1, axes=axes), "ceil_mode": boolean(False)}
+    counted = {**window, "ceil_mode": boolean(False), "count_include_pad": boolean(True)}
+    if axes > 1:
+        counted["divisor_override"] = integer(3, 1, 2**31 - 1, none=True)
+    x, dy = array(2, 3, *size, **maps, **_ONE), array(2, 3, *half, **fixed, **_ONE)
+    places, shape = indices(pixels, 2, 3, *half), sizes(2, 3, *size, exact=free)
+    target = {"output_size": pair(3, 1, keeps=True, axes=axes)}
+    return {
+        f"max_pool{axes}d": {"input": x, **dilated, "return_indices": boolean(True)},
+        f"min_pool{axes}d": {"input": x, **dilated, "return_indices": boolean(True)},
+        f"max_pool{axes}d_grad": {"grad_output": dy, "indices": places, "input_size": shape, **dilated},
+        f"avg_pool{axes}d": {"input": x, **counted},
+        f"avg_pool{axes}d_grad": {"grad_output": dy, "input_size": shape, **counted},
+        f"adaptive_avg_pool{axes}d": {"input": x, **target},
+        f"adaptive_max_pool{axes}d": {"input": x, **target, "return_indices": boolean(False)},
+        f"adaptive_avg_pool{axes}d_grad": {"grad_output": array(2, 3, *own, **one), "input_size": shape},
+        f"adaptive_max_pool{axes}d_grad": {"grad_output": dy, "indices": places, "input_size": shape},
+        f"max_unpool{axes}d": {
+            "input": array(2, 3, *half, **fixed, **_ONE), "indices": places, **window,
+            "output_size": Arg(lambda rng: None, lambda rng: [
+                Ruin(f"{value!r}", value) for value in
+                [5, 2.5, "text", {}, (), (1,) * 7, (-1,) * axes, (10**6,) * axes, (None,) * axes, Anything()]
+            ]),
+        },
+    }  # fmt: skip
+
+
 _TERM = array(2, 3, 4, exact=(0, 1, 2), numbers=True)
 _INPLACE = {"inplace": Arg(lambda rng: False, lambda rng: [*boolean(False).ruins(rng), Ruin("True", True)])}
 
@@ -302,36 +338,9 @@ FUNCTIONAL: dict[str, dict[str, Arg]] = {
     "linear_grad_weight": {"input": array(3, 5, exact=(0,)), "grad_output": array(3, 4, exact=(0,))},
     "linear_grad_bias": {"grad_output": array(3, 4, ranks=(1, 2, 3, 4, 5, 6, 7), **_ONE)},
     "matmul": {"input": array(3, 5, ranks=(2,), exact=(1,)), "other": array(5, 4, ranks=(2,), exact=(0,))},
-    "max_pool2d": {
-        "input": array(2, 3, 8, 6, **_MAP, **_ONE), **_WINDOW, "dilation": pair(1, 1), "ceil_mode": boolean(False),
-        "return_indices": boolean(True),
-    },
-    "max_pool2d_grad": {
-        "grad_output": array(2, 3, 4, 3, **_FIXED, **_ONE), "indices": indices(48, 2, 3, 4, 3),
-        "input_size": sizes(2, 3, 8, 6, exact=(0, 1)), **_WINDOW, "dilation": pair(1, 1), "ceil_mode": boolean(False),
-    },
-    "avg_pool2d": {
-        "input": array(2, 3, 8, 6, **_MAP, **_ONE), **_WINDOW, "ceil_mode": boolean(True),
-        "count_include_pad": boolean(True), "divisor_override": integer(3, 1, 2**31 - 1, none=True),
-    },
-    "avg_pool2d_grad": {
-        "grad_output": array(2, 3, 4, 3, **_FIXED, **_ONE),
-        "input_size": sizes(2, 3, 8, 6, exact=(0, 1)), **_WINDOW, "ceil_mode": boolean(False),
-        "count_include_pad": boolean(True), "divisor_override": integer(3, 1, 2**31 - 1, none=True),
-    },
-    "adaptive_avg_pool2d": {"input": array(2, 3, 8, 6, **_MAP, **_ONE), "output_size": pair(3, 1, keeps=True)},
-    "adaptive_max_pool2d": {
-        "input": array(2, 3, 8, 6, **_MAP, **_ONE), "output_size": pair(3, 1, keeps=True),
-        "return_indices": boolean(False),
-    },
-    "adaptive_avg_pool2d_grad": {
-        "grad_output": array(2, 3, 4, 3, ranks=(4,), exact=(0, 1), **_ONE),
-        "input_size": sizes(2, 3, 8, 6, exact=(0, 1)),
-    },
-    "adaptive_max_pool2d_grad": {
-        "grad_output": array(2, 3, 4, 3, **_FIXED, **_ONE), "indices": indices(48, 2, 3, 4, 3),
-        "input_size": sizes(2, 3, 8, 6, exact=(0, 1)),
-    },
+    **_pools(1),
+    **_pools(2),
+    **_pools(3),
     "batch_norm": {
         "input": array(4, 3, 2, 2, ranks=(2, 3, 4, 5, 6, 7), exact=(1,)), "running_mean": array(3, **_VECTOR),
         "running_var": array(3, **_VECTOR, positive=True), "weight": array(3, **_VECTOR, optional=True),

@@ -145,30 +145,33 @@ def pool_output(size: int, kernel: int, stride: int, padding: tuple[int, int], d
     return windows
 
 
-def _maps(draw: Draw) -> Shape:
+def _maps(draw: Draw, axes: int) -> Shape:
     while True:
-        shape = (draw.batch(), draw.channels(), draw.size(), draw.size())
+        shape = (draw.batch(), draw.channels(), *draw.spatial(axes))
         if np.prod(shape) <= _MOST_ELEMENTS:
             return shape
 
 
 def _pool(draw: Draw, op: str) -> Case:
-    average = op.startswith("avg")
+    average, axes = op.startswith("avg"), axes_of(op)
     while True:
-        x = _maps(draw)
-        kernel = draw.sizes(2, lambda: draw.among(1, 2, 2, 3, 3, 4, 5, 7))
-        stride = kernel if draw.chance(0.3) else draw.sizes(2, lambda: draw.between(1, 4))
-        dilation = (1, 1) if average or draw.chance(0.75) else draw.sizes(2, lambda: draw.between(1, 3))
-        reach = [(dilation[i] * (kernel[i] - 1) + 1) // 2 for i in (0, 1)]
+        x = _maps(draw, axes)
+        kernel = draw.sizes(axes, lambda: draw.among(1, 2, 2, 3, 3, 4, 5, 7))
+        stride = kernel if draw.chance(0.3) else draw.sizes(axes, lambda: draw.between(1, 4))
+        dilation = (1,) * axes if average or draw.chance(0.75) else draw.sizes(axes, lambda: draw.between(1, 3))
+        if op.startswith("avg_pool3d") and any(k > size for k, size in zip(kernel, x[2:], strict=True)):
+            continue  # PyTorch refuses it, whatever the padding
+        reach = [(dilation[i] * (kernel[i] - 1) + 1) // 2 for i in range(axes)]
         pads = tuple(draw.among(0, draw.between(0, most)) for most in reach)
         padding = tuple((p, p) for p in pads)
         ceil_mode = draw.chance(0.25)
-        output = tuple(pool_output(x[2 + i], kernel[i], stride[i], padding[i], dilation[i], ceil_mode) for i in (0, 1))
-        if min(output) >= 1 and x[0] * x[1] * output[0] * output[1] <= _MOST_ELEMENTS:
+        rows = zip(x[2:], kernel, stride, padding, dilation, strict=True)
+        output = tuple(pool_output(*row, ceil_mode) for row in rows)
+        if min(output) >= 1 and np.prod(x[:2] + output) * np.prod(kernel) <= _MOST_MACS:
             break
     attrs: dict[str, Any] = {"kernel": kernel, "stride": stride, "padding": padding}
     if average:
-        divisor = draw.between(1, 9) if draw.chance(0.2) else 0
+        divisor = draw.between(1, 9) if axes > 1 and draw.chance(0.2) else 0
         attrs |= {"count_include_pad": draw.chance(0.5), "divisor": divisor, "output_size": output}
     else:
         attrs["dilation"] = dilation
@@ -186,9 +189,21 @@ def pool_case(op: str, x: Shape, output: tuple[int, ...], attrs: dict[str, Any])
 
 def _adaptive_pool(draw: Draw, op: str) -> Case:
     while True:
-        x, output = _maps(draw), draw.sizes(2, lambda: draw.among(1, 1, 2, 3, draw.size()))
-        if x[0] * x[1] * output[0] * output[1] <= _MOST_ELEMENTS:
+        axes = axes_of(op)
+        x, output = _maps(draw, axes), draw.sizes(axes, lambda: draw.among(1, 1, 2, 3, draw.size()))
+        if np.prod(x[:2] + output) <= _MOST_ELEMENTS:
             return pool_case(op, x, output, {})
+
+
+def _unpool(draw: Draw, op: str) -> Case:
+    while True:
+        x = _maps(draw, draw.between(1, 3))
+        output = tuple(draw.size() for _ in x[2:])
+        if np.prod(x[:2] + output) <= _MOST_ELEMENTS:
+            break
+    if op == "max_unpool":
+        return make(op, (x, x), output_size=output)
+    return make(op, (x[:2] + output, x))
 
 
 def _batch_norm(draw: Draw, op: str) -> Case:
@@ -375,6 +390,14 @@ GENERATORS: dict[str, tuple[Callable[[Draw, str], Case], int]] = {
         ("adaptive_max_pool2d", "adaptive_max_pool2d_grad", "adaptive_avg_pool2d", "adaptive_avg_pool2d_grad"),
         (_adaptive_pool, 2200),
     ),
+    **{f"{kind}_pool{n}d{part}": (_pool, 600) for kind in ("max", "avg") for n in (1, 3) for part in ("", "_grad")},
+    **{
+        f"adaptive_{kind}_pool{n}d{part}": (_adaptive_pool, 400)
+        for kind in ("max", "avg")
+        for n in (1, 3)
+        for part in ("", "_grad")
+    },
+    **dict.fromkeys(("max_unpool", "max_unpool_grad"), (_unpool, 300)),
     **dict.fromkeys(("batch_norm", "batch_norm_training", "batch_norm_grad"), (_batch_norm, 1000)),
     **dict.fromkeys(_UNARY + _UNARY_GRAD, (_unary, 300)),
     **dict.fromkeys(("add", "subtract", "multiply", "divide", "maximum", "minimum", "prelu"), (_binary, 500)),

@@ -267,9 +267,12 @@ DOCUMENTED = {
     "logsigmoid": "(input)",
     "prelu": "(input, weight)",
     "softplus": "(input, beta=1, threshold=20)",
-    "avg_pool2d": (
-        "(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None)"
+    "avg_pool1d": "(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True)",
+    **dict.fromkeys(
+        ("avg_pool2d", "avg_pool3d"),
+        "(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None)",
     ),
+    "adaptive_avg_pool1d": "(input, output_size)",
 }
 NOT_TAKEN = {"_stacklevel", "dtype"}  # of softmax: private, and a conversion that .astype does
 

@@ -129,6 +129,11 @@ def _adaptive(name: str) -> Callable[..., Any]:
     return pool
 
 
+def _max_unpool(t: Any, x: Any, indices: Any, a: Attrs) -> Any:
+    y = x.new_zeros((*x.shape[:2], int(np.prod(a["output_size"]))))
+    return y.scatter(2, indices.long().flatten(2), x.flatten(2)).reshape(*x.shape[:2], *a["output_size"])
+
+
 def _batch_norm_training(t: Any, x: Any, w: Any, b: Any, mean: Any, var: Any, a: Attrs) -> tuple[Any, ...]:
     """y, mean and 1 / sqrt(var + eps); PyTorch's own refuses one value per channel."""
     axes = [0, *range(2, x.ndim)]
@@ -210,6 +215,7 @@ FORWARD: dict[str, Callable[..., Any]] = {
     **{f"max_pool{axes}d": _max_pool for axes in (1, 2, 3)},
     **{f"avg_pool{axes}d": _avg_pool for axes in (1, 2, 3)},
     **{f"adaptive_{name}_pool{axes}d": _adaptive(name) for axes in (1, 2, 3) for name in ("avg", "max")},
+    "max_unpool": _max_unpool,
     "batch_norm": lambda t, x, m, v, w, b, a: t.nn.functional.batch_norm(x, m, v, w, b, False, 0.1, a["eps"]),
     "batch_norm_training": _batch_norm_training,
     "group_norm": _group_norm,

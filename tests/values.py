@@ -19,7 +19,8 @@ Values = list[Array | None]
 EXACT = {
     *(f"conv{axes}d{part}" for axes in (1, 2, 3) for part in ("", "_grad_input", "_grad_weight")),
     "matmul",
-    *("max_pool2d", "max_pool2d_grad", "adaptive_max_pool2d", "adaptive_max_pool2d_grad"),
+    *(f"{kind}_pool{n}d{part}" for kind in ("max", "adaptive_max") for n in (1, 2, 3) for part in ("", "_grad")),
+    *("max_unpool", "max_unpool_grad"),
     *("relu", "leaky_relu", "clamp", "relu_grad", "leaky_relu_grad", "clamp_grad"),
     *("negative", "square", "square_grad", "scale", "uniform"),
     *("hardshrink", "hardshrink_grad", "softshrink_grad", "threshold", "threshold_grad", "abs", "abs_grad"),
@@ -86,6 +87,16 @@ def _argmax(case: Case, rng: np.random.Generator, values: Values) -> None:
     x = rng.integers(-3, 4, case.attrs["input_shape"])
     function = getattr(reference, case.op.removesuffix("_grad"))
     values[1] = function(x, output_size=shape[2:], **forward)[1]
+
+
+def _places(case: Case, rng: np.random.Generator, values: Values) -> None:
+    """Different places in each map where there are enough of them."""
+    x = _array(values[0])
+    indices = _array(values[1])
+    pixels = int(np.prod(case.attrs.get("output_size", x.shape[2:])))
+    wanted = int(np.prod(indices.shape[2:]))
+    rows = [rng.permutation(max(pixels, wanted))[:wanted] % pixels for _ in range(indices.shape[0] * indices.shape[1])]
+    values[1] = np.array(rows, np.int32).reshape(indices.shape)
 
 
 def _statistics(case: Case, rng: np.random.Generator, values: Values) -> None:
@@ -167,8 +178,8 @@ _SPECIAL = {
     **dict.fromkeys(("power", "power_grad"), _for_power),
     "softmax_grad": _probabilities,
     "log_softmax_grad": _probabilities,
-    "max_pool2d_grad": _argmax,
-    "adaptive_max_pool2d_grad": _argmax,
+    **{f"{kind}_pool{n}d_grad": _argmax for kind in ("max", "adaptive_max") for n in (1, 2, 3)},
+    **dict.fromkeys(("max_unpool", "max_unpool_grad"), _places),
     "batch_norm": _statistics,
     "batch_norm_training": _statistics,
     "batch_norm_grad": _statistics,
@@ -192,7 +203,7 @@ def expected(case: Case, values: Sequence[Array | None], whole: bool) -> list[Ar
     wide = [_widened(value, whole) for value in values]
     result = getattr(reference, case.op)(*wide, **case.attrs)
     outputs = [] if result is None else list(result) if isinstance(result, tuple) else [result]
-    if case.op.endswith("max_pool2d") and whole:
+    if "max_pool" in case.op and not case.op.endswith("_grad") and whole:
         outputs[0] = np.where(outputs[1] < 0, -np.inf, outputs[0])  # a window without elements
     return outputs + [value for i in MUTATED.get(case.op, ()) if (value := wide[i]) is not None]
 
@@ -208,12 +219,14 @@ def trusted(case: Case, values: Sequence[Array | None], outputs: Sequence[Array]
     if not result.size:
         return True
     share, reachable = 0.3, result.size
-    if "max_pool2d_grad" in case.op:
+    if "max_pool" in case.op and case.op.endswith("_grad"):
         share, reachable = 0.05, _array(values[0]).size
     elif case.op.endswith("_grad_input") or (case.op.startswith("avg_pool") and case.op.endswith("_grad")):
         kernel = _array(values[1]).shape[2:] if case.op.startswith("conv") else case.attrs["kernel"]
         dy = _array(values[0])
         reachable = min(result.size, result.shape[0] * result.shape[1] * dy[0, 0].size * int(np.prod(kernel)))
+    elif case.op == "max_unpool":
+        share, reachable = 0.2, min(result.size, _array(values[0]).size)
     elif case.op == "pad":
         reachable = min(result.size, _array(values[0]).size)
     elif case.op == "cross_entropy_grad" and case.attrs["log_probabilities"]:  # only the target's class has one

@@ -29,6 +29,20 @@ from cnnkern.functional.activation import (
     tanh,
     tanh_grad,
 )
+from cnnkern.functional.adaptive_pool import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool1d_grad,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool2d_grad,
+    adaptive_avg_pool3d,
+    adaptive_avg_pool3d_grad,
+    adaptive_max_pool1d,
+    adaptive_max_pool1d_grad,
+    adaptive_max_pool2d,
+    adaptive_max_pool2d_grad,
+    adaptive_max_pool3d,
+    adaptive_max_pool3d_grad,
+)
 from cnnkern.functional.conv import (
     conv1d,
     conv1d_grad_bias,
@@ -45,6 +59,14 @@ from cnnkern.functional.conv import (
 )
 from cnnkern.functional.conv_transpose import conv_transpose1d, conv_transpose2d, conv_transpose3d
 from cnnkern.functional.dense import linear, linear_grad_bias, linear_grad_input, linear_grad_weight, matmul
+from cnnkern.functional.derived_pool import (
+    max_unpool1d,
+    max_unpool2d,
+    max_unpool3d,
+    min_pool1d,
+    min_pool2d,
+    min_pool3d,
+)
 from cnnkern.functional.dropout import (
     alpha_dropout,
     dropout,
@@ -94,14 +116,18 @@ from cnnkern.functional.optim import adam_step, sgd_step
 from cnnkern.functional.permute import permute, pixel_shuffle, pixel_unshuffle, transpose
 from cnnkern.functional.piecewise import hardshrink, hardsigmoid, hardswish, prelu, softshrink, threshold
 from cnnkern.functional.pool import (
-    adaptive_avg_pool2d,
-    adaptive_avg_pool2d_grad,
-    adaptive_max_pool2d,
-    adaptive_max_pool2d_grad,
+    avg_pool1d,
+    avg_pool1d_grad,
     avg_pool2d,
     avg_pool2d_grad,
+    avg_pool3d,
+    avg_pool3d_grad,
+    max_pool1d,
+    max_pool1d_grad,
     max_pool2d,
     max_pool2d_grad,
+    max_pool3d,
+    max_pool3d_grad,
 )
 from cnnkern.functional.resample import channel_shuffle, flip
 from cnnkern.functional.response import local_response_norm, local_response_norm_grad
@@ -127,14 +153,26 @@ _SYMBOL_OPERATORS.update(_OPERATORS)
 __all__ = [
     "abs",
     "adam_step",
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool1d_grad",
     "adaptive_avg_pool2d",
     "adaptive_avg_pool2d_grad",
+    "adaptive_avg_pool3d",
+    "adaptive_avg_pool3d_grad",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool1d_grad",
     "adaptive_max_pool2d",
     "adaptive_max_pool2d_grad",
+    "adaptive_max_pool3d",
+    "adaptive_max_pool3d_grad",
     "add",
     "alpha_dropout",
+    "avg_pool1d",
+    "avg_pool1d_grad",
     "avg_pool2d",
     "avg_pool2d_grad",
+    "avg_pool3d",
+    "avg_pool3d_grad",
     "batch_norm",
     "batch_norm_grad",
     "batch_norm_training",
@@ -195,9 +233,19 @@ __all__ = [
     "log_softmax_grad",
     "logsigmoid",
     "matmul",
+    "max_pool1d",
+    "max_pool1d_grad",
     "max_pool2d",
     "max_pool2d_grad",
+    "max_pool3d",
+    "max_pool3d_grad",
+    "max_unpool1d",
+    "max_unpool2d",
+    "max_unpool3d",
     "maximum",
+    "min_pool1d",
+    "min_pool2d",
+    "min_pool3d",
     "minimum",
     "mish",
     "mse_loss",

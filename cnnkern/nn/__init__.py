@@ -8,16 +8,41 @@ from cnnkern.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspo
 from cnnkern.nn.dense import Flatten, Linear
 from cnnkern.nn.module import Module
 from cnnkern.nn.norm import BatchNorm1d, BatchNorm2d, LocalResponseNorm
-from cnnkern.nn.pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d
+from cnnkern.nn.pool import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveAvgPool3d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AdaptiveMaxPool3d,
+    AvgPool1d,
+    AvgPool2d,
+    AvgPool3d,
+    MaxPool1d,
+    MaxPool2d,
+    MaxPool3d,
+    MaxUnpool1d,
+    MaxUnpool2d,
+    MaxUnpool3d,
+    MinPool1d,
+    MinPool2d,
+    MinPool3d,
+)
 from cnnkern.nn.rearrange import ChannelShuffle, PixelShuffle, PixelUnshuffle
 from cnnkern.nn.squeeze import SqueezeExcitation
 from cnnkern.nn.summary import LayerRow, Summary, count_macs
 from cnnkern.nn.upsample import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
 
 __all__ = [
+    "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
+    "AdaptiveAvgPool3d",
+    "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
+    "AdaptiveMaxPool3d",
+    "AvgPool1d",
     "AvgPool2d",
+    "AvgPool3d",
     "BatchNorm1d",
     "BatchNorm2d",
     "ChannelShuffle",
@@ -35,7 +60,15 @@ __all__ = [
     "Linear",
     "LocalResponseNorm",
     "LogSoftmax",
+    "MaxPool1d",
     "MaxPool2d",
+    "MaxPool3d",
+    "MaxUnpool1d",
+    "MaxUnpool2d",
+    "MaxUnpool3d",
+    "MinPool1d",
+    "MinPool2d",
+    "MinPool3d",
     "Module",
     "ModuleDict",
     "ModuleList",

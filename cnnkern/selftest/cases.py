@@ -86,6 +86,17 @@ _POOLS: tuple[tuple[Any, ...], ...] = (
     ((2, 5, 6, 7), (3, 2), (2, 3), ((0, 0), (1, 1)), (1, 1), (3, 3)),  # windows that hang over the edge
     ((1, 19, 9, 8), (3, 2), (2, 1), ((1, 1), (1, 1)), (2, 3), (4, 7)),
     ((2, 64, 57, 56), (3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1), (29, 28)),
+    ((2, 19, 33), (3,), (2,), ((1, 1),), (1,), (17,)),
+    ((1, 35, 6, 7, 8), (3, 2, 3), (2, 2, 1), ((1, 1), (0, 0), (1, 1)), (1, 1, 1), (3, 3, 8)),
+)
+
+
+_ADAPTIVE_POOLS: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
+    ((2, 35, 7, 7), (1, 1)),
+    ((1, 16, 9, 7), (4, 3)),
+    ((2, 3, 4, 5), (6, 5)),
+    ((2, 19, 9), (4,)),
+    ((1, 19, 4, 5, 6), (3, 1, 4)),
 )
 
 
@@ -93,21 +104,26 @@ def _pooling(values: Values) -> Iterator[Case]:
     for shape, kernel, stride, padding, dilation, output_size in _POOLS:
         x, dy = values(*shape), values(*shape[:2], *output_size)
         window = {"kernel": kernel, "stride": stride, "padding": padding}
-        yield Case("max_pool2d", (x,), {**window, "dilation": dilation, "output_size": output_size})
+        maximum, average = (f"{kind}_pool{len(kernel)}d" for kind in ("max", "avg"))
+        yield Case(maximum, (x,), {**window, "dilation": dilation, "output_size": output_size})
         _, indices = reference.max_pool2d(x, **window, dilation=dilation, output_size=output_size)
-        yield Case("max_pool2d_grad", (dy, indices), {**window, "dilation": dilation, "input_shape": shape})
-        if dilation == (1, 1):
+        yield Case(f"{maximum}_grad", (dy, indices), {**window, "dilation": dilation, "input_shape": shape})
+        places = np.arange(dy.size, dtype=np.int32).reshape(dy.shape) % np.int32(np.prod(shape[2:]))
+        yield Case("max_unpool", (dy, places), {"output_size": shape[2:]})
+        yield Case("max_unpool_grad", (x, places), {})
+        if max(dilation) == 1:
             for include, divisor in ((True, 0), (False, 0), (True, 3)):
                 counted = {**window, "output_size": output_size, "count_include_pad": include, "divisor": divisor}
-                yield Case("avg_pool2d", (x,), counted)
-                yield Case("avg_pool2d_grad", (dy,), {**counted, "input_shape": shape})
-    for shape, output_size in (((2, 35, 7, 7), (1, 1)), ((1, 16, 9, 7), (4, 3)), ((2, 3, 4, 5), (6, 5))):
+                yield Case(average, (x,), counted)
+                yield Case(f"{average}_grad", (dy,), {**counted, "input_shape": shape})
+    for shape, output_size in _ADAPTIVE_POOLS:
         x, dy = values(*shape), values(*shape[:2], *output_size)
         _, indices = reference.adaptive_max_pool2d(x, output_size=output_size)
-        yield Case("adaptive_max_pool2d", (x,), {"output_size": output_size})
-        yield Case("adaptive_max_pool2d_grad", (dy, indices), {"input_shape": shape})
-        yield Case("adaptive_avg_pool2d", (x,), {"output_size": output_size})
-        yield Case("adaptive_avg_pool2d_grad", (dy,), {"input_shape": shape})
+        maximum, average = (f"adaptive_{kind}_pool{len(output_size)}d" for kind in ("max", "avg"))
+        yield Case(maximum, (x,), {"output_size": output_size})
+        yield Case(f"{maximum}_grad", (dy, indices), {"input_shape": shape})
+        yield Case(average, (x,), {"output_size": output_size})
+        yield Case(f"{average}_grad", (dy,), {"input_shape": shape})
     with_nan = values(1, 17, 6, 6)
     with_nan[:, :, 2, 3] = np.nan
     yield Case("max_pool2d", (with_nan,), {"kernel": (2, 2), "stride": (2, 2), "padding": ((0, 0), (0, 0)),
