@@ -6,14 +6,18 @@ from __future__ import annotations
 import copy
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from cnnkern import _core
+from cnnkern.engine.explain import Explanation, explain_steps
 from cnnkern.engine.freeze import Frozen, StepInfo
+from cnnkern.engine.limits import measure_limits
+from cnnkern.engine.options import Options
 from cnnkern.engine.passes import Folder, optimize_inference
+from cnnkern.engine.tune import tuned_algorithms
 from cnnkern.graph import Array, Shape, trace
 
 _MOST_PLANS = 8
@@ -49,7 +53,13 @@ class Engine:
     """
 
     def __init__(
-        self, model: Callable[..., Any], shapes: tuple[Shape, ...], threads: int | None, winograd: bool = True
+        self,
+        model: Callable[..., Any],
+        shapes: tuple[Shape, ...],
+        threads: int | None,
+        winograd: bool = True,
+        algorithms: Mapping[str, str] | None = None,
+        tuned: bool = False,
     ) -> None:
         self._model = copy.deepcopy(model)
         if hasattr(self._model, "eval"):
@@ -57,8 +67,11 @@ class Engine:
         self._shapes = shapes
         self.threads = threads
         self._winograd = winograd
+        self._given = dict(algorithms or {})
         self._reset()
-        self._plan(shapes)
+        if tuned:
+            self._given.update(self._tuned())
+        self._check_given(self._plan(shapes))
 
     def _reset(self) -> None:
         self._folder = Folder()
@@ -73,6 +86,7 @@ class Engine:
             "_shapes": self._shapes,
             "threads": self.threads,
             "_winograd": self._winograd,
+            "_given": self._given,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -93,17 +107,44 @@ class Engine:
         with self._lock:
             frozen = self._plans.get(key)
             if frozen is None:
-                graph = trace(self._model, list(shapes))
-                if graph.implicit:
-                    raise ValueError("compile: the model draws random numbers even in evaluation mode")
-                graph.constants = {symbol: self._snapshot(array) for symbol, array in graph.constants.items()}
-                frozen = self._plans[key] = Frozen(
-                    optimize_inference(graph, self._folder), self._packed, self._winograd
-                )
+                frozen = self._plans[key] = self._frozen(shapes, self._given, self._packed)
                 if len(self._plans) > _MOST_PLANS:
                     self._plans.popitem(last=False)
             self._plans.move_to_end(key)
             return frozen
+
+    def _frozen(self, shapes: tuple[Shape, ...], algorithms: Mapping[str, str], packed: Any) -> Frozen:
+        graph = trace(self._model, list(shapes))
+        if graph.implicit:
+            raise ValueError("compile: the model draws random numbers even in evaluation mode")
+        graph.constants = {symbol: self._snapshot(array) for symbol, array in graph.constants.items()}
+        named = getattr(self._model, "named_modules", dict)
+        names = {id(module): name for name, module in named()}
+        return Frozen(optimize_inference(graph, self._folder), packed, Options(self._winograd, names, algorithms))
+
+    def _tuned(self) -> dict[str, str]:
+        """The fastest algorithms as measured now, with packed weights of their own, which most of them lose."""
+        packed = _core.PackedWeights()
+        threads = self.threads or _core.get_num_threads()
+        return tuned_algorithms(
+            lambda chosen: self._frozen(self._shapes, {**chosen, **self._given}, packed), self._random(), threads
+        )
+
+    def _random(self) -> list[Array]:
+        rng = np.random.default_rng(0)
+        return [rng.standard_normal(shape, dtype=np.float32) for shape in self._shapes]
+
+    def _check_given(self, frozen: Frozen) -> None:
+        known = [step.layer for step in frozen.steps if step.multiply_adds]
+        unknown = [label for label in self._given if label not in known]
+        if unknown and not frozen.empty:
+            raise ValueError(f"compile: algorithms names {unknown[0]!r}; layers with a choice are {', '.join(known)}")
+
+    @property
+    def algorithms(self) -> dict[str, str]:
+        """The algorithms that were given or found by tuning, by layer: `compile(..., algorithms=...)` takes them again
+        (they are text: save them as JSON)."""
+        return dict(self._given)
 
     def __call__(self, *inputs: Any) -> Any:
         arrays = _checked_inputs(inputs, len(self._shapes))
@@ -116,6 +157,24 @@ class Engine:
         arrays = _checked_inputs(inputs, len(self._shapes))
         frozen = self._plan(tuple(array.shape for array in arrays))
         return list(zip(frozen.steps, frozen.run(arrays, self.threads or 0, profile=True)[1], strict=True))
+
+    def explain(self, *inputs: Any, repeats: int = 20) -> Explanation:
+        """What each step of the plan does, how long it takes and what bounds it, measured now on this machine.
+
+        inputs: arrays to run on; without them random ones of the shapes that the engine was compiled for. Each step's
+        time is the median of `repeats` runs (0: nothing is run, only what was planned is told). Print the result, or
+        take its rows. Errors as of a call.
+        """
+        arrays = _checked_inputs(inputs, len(self._shapes)) if inputs else self._random()
+        frozen = self._plan(tuple(array.shape for array in arrays))
+        threads = self.threads or _core.get_num_threads()
+        runs = [frozen.run(arrays, threads, profile=True)[1] for _ in range(repeats + 1 if repeats else 0)][1:]
+        times = np.median(runs, axis=0) if runs else None
+        limits = measure_limits(threads) if runs else None
+        shapes = tuple(array.shape for array in arrays)
+        return Explanation(
+            type(self._model).__name__, shapes, _core.isa(), threads, limits, explain_steps(frozen.steps, times, limits)
+        )
 
     @property
     def inputs(self) -> list[TensorInfo]:
@@ -150,16 +209,22 @@ def compile(
     *,
     precision: str = "fp32",
     winograd: bool = True,
+    tune: bool = False,
+    algorithms: Mapping[str, str] | None = None,
     threads: int | None = None,
 ) -> Engine:
     """Compile a model for inference.
 
     model: a `nn.Module` or a function written with `cnnkern.functional`; it is traced in evaluation mode on a copy, so
     later training does not change the engine. input_shape: the shape of its input with the batch, (N, C, H, W), or a
-    tuple of such shapes for several inputs. precision: "fp32" (= "highest"). winograd: allow Winograd's algorithm for
-    3x3 convolutions, whose rms error is up to three times that of plain sums and which lets a value that is not finite
-    reach its neighbours (False: plain sums everywhere). threads: at most so many (default: as `set_num_threads` says at
-    each call).
+    tuple of such shapes for several inputs. precision: "fp32" (= "highest").
+    winograd: allow Winograd's algorithm for 3x3 convolutions, whose rms error is up to three times that of plain sums
+    and which lets a value that is not finite reach its neighbours (False: plain sums everywhere).
+    tune: time the candidates of every layer inside the running network, now, and take the fastest; without it they are
+    chosen by prediction, which gives the same bits on every machine with the instruction set.
+    algorithms: {layer: algorithm}, names of layers and alternatives as `Engine.explain` shows them. The `algorithms` of
+    a tuned engine reproduce its choices.
+    threads: at most so many (default: as `set_num_threads` says at each call).
 
     Raises TypeError or ValueError for wrong arguments, and what the model raises for this shape.
     """
@@ -173,7 +238,15 @@ def compile(
         raise ValueError(f"compile: threads must be in 1 .. 1024, found {threads}")
     if not isinstance(winograd, bool):
         raise TypeError(f"compile: winograd must be True or False, found {winograd!r}")
-    return Engine(model, _shapes(input_shape), threads, winograd)
+    if not isinstance(tune, bool):
+        raise TypeError(f"compile: tune must be True or False, found {tune!r}")
+    if algorithms is not None and not _is_text_mapping(algorithms):
+        raise TypeError(f"compile: algorithms must map names of layers to names of algorithms, found {algorithms!r}")
+    return Engine(model, _shapes(input_shape), threads, winograd, algorithms, tune)
+
+
+def _is_text_mapping(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(text, str) for item in value.items() for text in item)
 
 
 def _shapes(input_shape: Any) -> tuple[Shape, ...]:

@@ -8,36 +8,48 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnnkern import _core
-from cnnkern.engine.layout import NO_BORDER, Border, Layout, widest
+from cnnkern.engine.layout import NO_BORDER, Border, Layout, Use, widest
+from cnnkern.engine.options import DEFAULT, Options, labels
 from cnnkern.engine.planner import Lifetime, plan_memory
 from cnnkern.engine.views import View, channel_views, place
-from cnnkern.graph import Array, Graph, Shape, Symbol
+from cnnkern.graph import Array, Graph, Shape, Symbol, product
 
 
 class StepInfo(NamedTuple):
-    """What one step of a plan computes and how."""
+    """What one step of a plan computes and how.
 
+    layer: state-dict name of the layer that it belongs to; shapes and blocked: of the kernel's arguments;
+    alternatives: the algorithms that could serve, with predicted nanoseconds, the chosen one first; multiply_adds: of
+    the operation as defined, whatever the algorithm saves; bytes: read and written, each tensor once.
+    """
+
+    layer: str
     op: str
     algorithm: str
     shapes: tuple[Shape | None, ...]
     blocked: tuple[bool, ...]
     predicted_ns: float
+    alternatives: tuple[tuple[str, float], ...]
+    multiply_adds: int
+    bytes: int
 
 
 class Frozen:
     """A plan with what is needed to call it: its inputs in order, its outputs in order, its steps."""
 
-    def __init__(self, graph: Graph, packed: Any | None, winograd: bool = False) -> None:
+    def __init__(self, graph: Graph, packed: Any | None, options: Options = DEFAULT) -> None:
         self.graph = graph
+        self._layer = ""
         self.inputs = [*graph.inputs, *graph.implicit.values()]
         self.steps: list[StepInfo] = []
         self.empty = any(symbol.size == 0 for symbol in (*self.inputs, *graph.outputs))
         if not self.empty:
-            self._build(packed, winograd)
+            self._build(packed, options)
 
-    def _build(self, packed: Any | None, winograd: bool) -> None:
-        self.plan = _core.Plan(packed, winograd)
-        self._layout = Layout(self.graph, winograd)
+    def _build(self, packed: Any | None, options: Options) -> None:
+        self.plan = _core.Plan(packed, options.winograd)
+        names = labels(self.graph, options.names)
+        self._layout = Layout(self.graph, options, names)
         self._views = channel_views(self._layout)
         self._borders = self._common_borders()
         self._tensor: dict[tuple[Symbol, bool], int] = {}  # symbol, blocked?
@@ -49,9 +61,12 @@ class Frozen:
         for symbol, array in self.graph.constants.items():
             self.plan.constant(self._new(symbol, False), np.require(array, requirements=["C", "A"]))
         late = self._claim_outputs()
-        for uses in self._layout.uses:
+        for node, uses in zip(self.graph.nodes, self._layout.uses, strict=True):
+            self._layer = names[node]
+            macs = node.op.macs(node) if node.op.macs is not None else 0
             for use in uses:
-                self._add(use.call, use.blocked)
+                self._add(use, macs)
+        self._layer = ""
         for tensor, symbol in late:
             self._step(
                 "copy",
@@ -154,7 +169,8 @@ class Frozen:
         self._life[tensor] = [len(self.steps), len(self.steps)]
         return tensor
 
-    def _add(self, call: Any, blocked: tuple[bool, ...]) -> None:
+    def _add(self, use: Use, macs: int) -> None:
+        call, blocked, algorithm = use
         if self._in_place(call, blocked):
             self._get(call.args[0][0], True)
             self._get(call.args[1][0], True)
@@ -172,19 +188,39 @@ class Frozen:
                 tensors.append(self._get(symbol, blocked[i]))
             if not blocked[i]:
                 views[i] = shape
-        self._step(call.op, call.attrs, tensors, views, [symbol for symbol, _ in call.args], blocked)
+        self._step(call.op, call.attrs, tensors, views, [symbol for symbol, _ in call.args], blocked, macs, algorithm)
 
     def _step(
-        self, op: str, attrs: Any, tensors: list[int], views: Any, symbols: Any, blocked: tuple[bool, ...]
+        self,
+        op: str,
+        attrs: Any,
+        tensors: list[int],
+        views: Any,
+        symbols: Any,
+        blocked: tuple[bool, ...],
+        macs: int = 0,
+        algorithm: str = "",
     ) -> None:
         step = len(self.steps)
-        report = self.plan.step(op, attrs, tensors, views)
+        report = self.plan.step(op, attrs, tensors, views, algorithm)
         for tensor in tensors:
             whole = self._inside.get(tensor, tensor)
             if whole in self._life:
                 self._life[whole][1] = step
         shapes = tuple(None if symbol is None else symbol.shape for symbol in symbols)
-        self.steps.append(StepInfo(op, report["algorithm"], shapes, tuple(blocked), report["predicted_ns"]))
+        self.steps.append(
+            StepInfo(
+                self._layer,
+                op,
+                report["algorithm"],
+                shapes,
+                tuple(blocked),
+                report["predicted_ns"],
+                tuple(report["alternatives"]),
+                macs,
+                sum(4 * product(shape) for shape in shapes if shape is not None),
+            )
+        )
 
     def run(self, arrays: list[Array], threads: int = 0, profile: bool = False) -> tuple[list[Array], list[float]]:
         """Compute on C-contiguous arrays of the planned shapes. Returns outputs and, if asked, nanoseconds per step."""

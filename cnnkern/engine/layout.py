@@ -7,10 +7,12 @@ time of the best kernel plus the reorders that its inputs would need. So reorder
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from cnnkern import _core
-from cnnkern.graph import Graph, KernelCall, Symbol
+from cnnkern.engine.options import Options
+from cnnkern.graph import Graph, KernelCall, Node, Symbol
 
 Border = tuple[int, ...]  # front, back, top, bottom, left, right
 NO_BORDER: Border = (0, 0, 0, 0, 0, 0)
@@ -21,17 +23,19 @@ _REORDER_NS = 1000.0
 
 
 class Use(NamedTuple):
-    """A kernel call and, for each argument, whether it is taken blocked."""
+    """A kernel call, for each argument whether it is taken blocked, and the algorithm that it must have, or ""."""
 
     call: KernelCall
     blocked: tuple[bool, ...]
+    algorithm: str = ""
 
 
 class Layout:
     """The result: `uses` per node (parallel to graph.nodes), `border` of every symbol that is kept blocked."""
 
-    def __init__(self, graph: Graph, winograd: bool = False) -> None:
-        self._winograd = winograd
+    def __init__(self, graph: Graph, options: Options, names: Mapping[Node, str]) -> None:
+        """names: the labels under which `options` may give nodes their algorithm."""
+        self._options = options
         self.uses: list[list[Use]] = []
         self.border: dict[Symbol, Border] = {}
         self._blocked: dict[Symbol, bool] = {}  # the layout in which a symbol is produced
@@ -42,7 +46,8 @@ class Layout:
             if len(calls) > 1:
                 self.uses.append(self._pieces(calls))
             else:
-                self.uses.append([self._choose(call) for call in calls])
+                algorithm = options.algorithms.get(names[node], "") if node.op.macs is not None else ""
+                self.uses.append([self._choose(call, algorithm, names[node]) for call in calls])
 
     def produced_blocked(self, symbol: Symbol) -> bool:
         """Is this map computed by a step that writes it blocked?"""
@@ -63,7 +68,7 @@ class Layout:
             Use(call, (self.produced_blocked(call.args[0][0]) and _is_map(*call.args[0]), blocked)) for call in calls
         ]
 
-    def _choose(self, call: KernelCall) -> Use:
+    def _choose(self, call: KernelCall, algorithm: str, label: str) -> Use:
         maps, written = _core.op_arguments(call.op)
         shapes = [shape for _, shape in call.args]
         able = [maps[i] and _is_map(*arg) for i, arg in enumerate(call.args)]
@@ -76,11 +81,16 @@ class Layout:
             if call.op == "copy":
                 options.append([self.produced_blocked(call.args[0][0]) and able[0], able[1]])
         best: tuple[float, list[bool], list[Border]] | None = None
+        known: set[str] = set()
         for flags in options:
             try:
-                found, borders = _core.plan_candidates(call.op, call.attrs, shapes, flags, self._winograd)
+                found, borders = _core.plan_candidates(
+                    call.op, call.attrs, shapes, flags, self._options.winograd or bool(algorithm)
+                )
             except ValueError:  # what cannot be said in this layout is no candidate
                 continue
+            known.update(name for name, _ in found)
+            found = [entry for entry in found if not algorithm or entry[0] == algorithm]
             if not found:
                 continue
             cost = found[0][1] + sum(
@@ -88,6 +98,11 @@ class Layout:
             )
             if best is None or cost < best[0]:
                 best = cost, flags, borders
+        if best is None and algorithm:
+            raise ValueError(
+                f"compile: algorithms gives {label!r} {algorithm!r}, which cannot serve it; "
+                f"{', '.join(sorted(known))} can"
+            )
         if best is None:
             raise ValueError(f"compile: no kernel can serve {call.op} on {shapes}")
         _, flags, borders = best
@@ -96,7 +111,7 @@ class Layout:
                 self.border[symbol] = widest(self.border.get(symbol, NO_BORDER), border)
             if output and symbol is not None:
                 self._blocked[symbol] = flag
-        return Use(call, tuple(flags))
+        return Use(call, tuple(flags), algorithm)
 
     def _reorder(self, symbol: Symbol, blocked: bool, output: bool) -> float:
         """Predicted time of bringing an input into the wanted layout, or of what the readers of an output will need."""

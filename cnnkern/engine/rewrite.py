@@ -34,8 +34,11 @@ class Program:
         return symbol
 
     def replace(self, old: Node | Iterable[Node], new: Node, position: Node) -> None:
-        """Put `new` where `position` stands and drop the old nodes. The outputs of `new` are taken over as they are."""
-        dropped = {id(node) for node in ([old] if isinstance(old, Node) else old)}
+        """Put `new` where `position` stands and drop the old nodes. The outputs of `new` are taken over as they are,
+        and it belongs to the layer of the first old node."""
+        replaced = [old] if isinstance(old, Node) else list(old)
+        new.scope = replaced[0].scope
+        dropped = {id(node) for node in replaced}
         place = next(i for i, node in enumerate(self.nodes) if node is position)
         before = [node for node in self.nodes[:place] if id(node) not in dropped]
         after = [node for node in self.nodes[place:] if id(node) not in dropped]

@@ -75,15 +75,21 @@ def define(name: str, infer: Callable[[Sequence[Any], Attrs], tuple[Spec, ...]],
 
 
 class Node:
-    """One application of an operation. In eager computation the same record holds arrays in place of symbols."""
+    """One application of an operation. In eager computation the same record holds arrays in place of symbols.
 
-    __slots__ = ("attrs", "inputs", "op", "outputs")
+    `scope` is the innermost layer whose call recorded the node, or None outside any.
+    """
 
-    def __init__(self, op: OpDef, inputs: tuple[Any, ...], attrs: Attrs, outputs: tuple[Any, ...]) -> None:
+    __slots__ = ("attrs", "inputs", "op", "outputs", "scope")
+
+    def __init__(
+        self, op: OpDef, inputs: tuple[Any, ...], attrs: Attrs, outputs: tuple[Any, ...], scope: object = None
+    ) -> None:
         self.op = op
         self.inputs = inputs
         self.attrs = attrs
         self.outputs = outputs
+        self.scope = scope
 
     def __repr__(self) -> str:
         return f"{self.op.name}({', '.join(map(repr, self.inputs))}) -> {', '.join(map(repr, self.outputs))}"

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ def current_trace() -> Trace | None:
 class Trace:
     """Records nodes on this thread while it is entered.
 
-    constants maps id(array) to its (Symbol, array): an array has one symbol, whoever uses it. implicit holds inputs
+    scope is what nodes are noted to belong to (layers set it). constants maps id(array) to its (Symbol, array): an array has one symbol, whoever uses it. implicit holds inputs
     that nobody passed, by name: "rng" (int32 (1, 2): seed, step) once a dropout has been recorded. An operation on
     arrays that are already constants here is recorded too, so that gradients flow through what a model computes from
     its parameters alone: call `constant` on the parameters first.
@@ -45,6 +46,7 @@ class Trace:
         self.nodes: list[Node] = []
         self.implicit: dict[str, Symbol] = {}
         self.derivatives: dict[Symbol, tuple[Symbol, Symbol]] = {}
+        self.scope: object = None
         self._outer: Trace | None = None
         self._counter = 0
 
@@ -55,6 +57,15 @@ class Trace:
 
     def __exit__(self, *_: object) -> None:
         _local.trace = self._outer
+
+    @contextlib.contextmanager
+    def within(self, scope: object) -> Iterator[None]:
+        """Nodes recorded in this block belong to `scope`, unless to one inside it."""
+        outer, self.scope = self.scope, scope
+        try:
+            yield
+        finally:
+            self.scope = outer
 
     def constant(self, array: Array, name: str = "") -> Symbol:
         """The symbol that stands for this array (the object, not its present content)."""
@@ -78,7 +89,7 @@ class Trace:
     def record(self, op: OpDef, inputs: Sequence[Symbol | Array | None], attrs: Attrs) -> tuple[Symbol, ...]:
         symbols = tuple(self.lift(value) for value in inputs)
         outputs = tuple(Symbol(spec.shape, spec.dtype) for spec in op.infer(symbols, attrs))
-        node = Node(op, symbols, attrs, outputs)
+        node = Node(op, symbols, attrs, outputs, self.scope)
         for index, symbol in enumerate(outputs):
             symbol.node, symbol.index = node, index
         self.nodes.append(node)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from cnnkern.graph import current_trace
+
 if TYPE_CHECKING:
     from cnnkern.nn.summary import Summary
 
@@ -62,13 +64,16 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__}: forward is not defined")
 
     def __call__(self, *inputs: Any) -> Any:
-        observer = _observer.get()
-        if observer is None:
+        trace, observer = current_trace(), _observer.get()
+        if trace is None and observer is None:
             return self.forward(*inputs)
-        observer(self, "enter", inputs, None)
-        outputs = self.forward(*inputs)
-        observer(self, "leave", inputs, outputs)
-        return outputs
+        with contextlib.nullcontext() if trace is None else trace.within(self):
+            if observer is None:
+                return self.forward(*inputs)
+            observer(self, "enter", inputs, None)
+            outputs = self.forward(*inputs)
+            observer(self, "leave", inputs, outputs)
+            return outputs
 
     def after_training_step(self) -> None:
         """Called once after every training step that a plan has executed: for state that is not part of the graph."""

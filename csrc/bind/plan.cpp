@@ -43,6 +43,7 @@ struct PyPlan {
     out["op"] = report.op;
     out["algorithm"] = report.algorithm;
     out["predicted_ns"] = report.predicted_ns;
+    out["alternatives"] = report.alternatives;
     out["packed_bytes"] = report.packed_bytes;
     out["shared_bytes"] = report.shared_bytes;
     out["scratch_bytes"] = report.scratch_bytes;

@@ -147,9 +147,15 @@ StepReport Plan::add_step(const std::string& name, const Attributes& attributes,
   StepReport report{name,
                     found.front().kernel->name,
                     found.front().variant.ns,
+                    {},
                     work.packed_bytes,
                     work.shared_bytes,
                     work.scratch_bytes};
+  for (const Choice& choice : found) {
+    const bool known = std::any_of(report.alternatives.begin(), report.alternatives.end(),
+                                   [&](const auto& other) { return other.first == choice.kernel->name; });
+    if (!known) report.alternatives.emplace_back(choice.kernel->name, choice.variant.ns);
+  }
   predicted_ns_ += report.predicted_ns;
   entries_.push_back(std::move(entry));
   return report;

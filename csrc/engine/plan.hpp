@@ -6,6 +6,7 @@
 #include <mutex>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "core/launch.hpp"
@@ -27,6 +28,7 @@ class PackedWeights {
 struct StepReport {
   std::string op, algorithm;
   double predicted_ns;
+  std::vector<std::pair<std::string, double>> alternatives;  // algorithms and predicted times, the chosen one first
   int64_t packed_bytes, shared_bytes, scratch_bytes;
 };
 
