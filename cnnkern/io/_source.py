@@ -64,7 +64,7 @@ class Source:
     def head(self, count: int) -> bytes:
         """The first bytes of the file, `count` or as many as it has."""
         self.file.seek(0)
-        return self.file.read(count)
+        return self.file.read(min(count, self.size))
 
     def tail(self, count: int) -> bytes:
         """The last bytes of the file."""
