@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Modules: registration, state, modes, initial values, summaries, and every layer against PyTorch's."""
+"""Modules: registration, state, modes, initial values, and every layer against PyTorch's."""
 
 from __future__ import annotations
 
@@ -294,51 +294,6 @@ def test_equal_weights_stay_equal() -> None:
 def test_initial_values_refuse(call: Any) -> None:
     with pytest.raises(ValueError, match=r"two axes|fan_in"):
         call()
-
-
-# --- Counting -----------------------------------------------------------------------------------------------------
-
-
-def test_summary_rows_and_totals() -> None:
-    model = Net()
-    model.body.trainable = False
-    summary = model.summary((5, 2, 4, 4))
-    rows = {row.name: row for row in summary.rows}
-    assert [row.name for row in summary.rows] == ["body.0.conv", "body.0.norm", "body.1", "body.2", "fc"]
-    assert rows["body.0.conv"].output_shape == (5, 3, 4, 4) and rows["body.0.conv"].parameters == 57
-    assert rows["body.0.conv"].multiply_adds == 5 * 3 * 16 * 18
-    assert rows["fc"].multiply_adds == 5 * 12 * 4 and rows["body.1"].multiply_adds == 0
-    assert summary.parameters == 57 + 6 + 52 + 1 and summary.trainable_parameters == 53
-    assert summary.multiply_adds == 5 * (864 + 48) == cnnkern.count_macs(model, (5, 2, 4, 4))
-    assert model.training
-    text = str(summary)
-    assert "body.0.conv (Conv2d)" in text and "5 x 3 x 4 x 4" in text and "frozen parameters: 63" in text
-    assert len({len(line) for line in text.splitlines()[1:-1]}) == 1
-
-
-def test_a_layer_used_twice_is_computed_twice_and_stored_once() -> None:
-    layer = nn.Linear(4, 4)
-    summary = nn.Sequential(layer, nn.ReLU(), layer).summary((1, 4))
-    assert [row.parameters for row in summary.rows] == [20, 0, 0]
-    assert summary.multiply_adds == 32 and summary.parameters == 20
-
-
-def test_several_inputs() -> None:
-    class Sum(nn.Module):
-        def __init__(self) -> None:
-            self.left, self.right = nn.Linear(3, 2), nn.Linear(5, 2)
-
-        def forward(self, a: Any, b: Any) -> Any:
-            return {"sum": self.left(a) + self.right(b)}
-
-    assert cnnkern.count_macs(Sum(), ((4, 3), (4, 5))) == 4 * 2 * 8
-    assert len(Sum().summary(((4, 3), (4, 5))).rows) == 2
-
-
-@pytest.mark.parametrize("shape", [3, (1, -3), (1, 2.5)])
-def test_input_shapes_that_are_none(shape: Any) -> None:
-    with pytest.raises((ValueError, TypeError)):
-        cnnkern.count_macs(nn.Identity(), shape)
 
 
 # --- Layers against PyTorch ---------------------------------------------------------------------------------------

@@ -287,7 +287,10 @@ class Module:
     # Description
 
     def summary(self, input_shape: tuple[int, ...] | tuple[tuple[int, ...], ...]) -> Summary:
-        """Output shape, parameters and multiply-adds of every layer for an input (N, C, H, W), or a tuple of inputs."""
+        """Output shape, parameters and multiply-adds of every layer for an input (N, C, H, W), or a tuple of inputs.
+
+        `print(model.summary(shape))` shows all layers, `print(model.summary(shape).table(2))` two levels of parts.
+        """
         from cnnkern.nn.summary import summarize
 
         return summarize(self, input_shape)

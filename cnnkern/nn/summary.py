@@ -31,27 +31,28 @@ class LayerRow:
 class Summary:
     """The layers in order of execution, and the totals. A layer that runs twice has two rows, its parameters in one.
 
-    `multiply_adds` of the model may exceed the sum of the rows by what a model computes outside any layer.
+    `rows` are the layers alone. `tree` also has the modules that hold them, each before its parts and with the sums of
+    all that happens in it, as (depth, row); it is what `str` shows. `multiply_adds` of the model may exceed the sum of
+    the rows by what a model computes outside any layer, `parameters` by the `unused_parameters` of auxiliary heads.
     """
 
     model: str
     input_shapes: tuple[Shape, ...]
     rows: tuple[LayerRow, ...]
+    tree: tuple[tuple[int, LayerRow], ...]
     parameters: int
     trainable_parameters: int
+    unused_parameters: int
     multiply_adds: int
 
     def __str__(self) -> str:
+        return self.table()
+
+    def table(self, depth: int | None = None) -> str:
+        """The summary as text, with parts of parts down to `depth` levels (1: the model's direct parts; None: all)."""
+        deepest = None if depth is None else check.integer("table", "depth", depth, 1)
+        cells = [_cells(level, row) for level, row in self.tree if deepest is None or level <= deepest]
         header = ("layer", "output shape", "parameters", "multiply-adds")
-        cells = [
-            (
-                f"{row.name} ({row.kind})" if row.name else row.kind,
-                _shape(row.output_shape),
-                f"{row.parameters:,}",
-                f"{row.multiply_adds:,}",
-            )
-            for row in self.rows
-        ]
         total = ("total", "", f"{self.parameters:,}", f"{self.multiply_adds:,}")
         widths = [max(len(row[i]) for row in (header, *cells, total)) for i in range(4)]
         rule = "-" * (sum(widths) + 6)
@@ -62,9 +63,18 @@ class Summary:
         inputs = ", ".join(_shape(shape) for shape in self.input_shapes)
         frozen = self.parameters - self.trainable_parameters
         tail = [f"frozen parameters: {frozen:,}"] if frozen else []
+        if self.unused_parameters:
+            tail.append(f"parameters not used in evaluation mode: {self.unused_parameters:,}")
         return "\n".join(
             [f"{self.model}, input {inputs}", rule, line(header), rule, *map(line, cells), rule, line(total), *tail]
         )
+
+
+def _cells(level: int, row: LayerRow) -> tuple[str, ...]:
+    name = row.name.rpartition(".")[2]
+    label = "  " * (level - 1) + (f"{name} ({row.kind})" if name else row.kind)
+    figures = (f"{figure:,}" if figure else "-" for figure in (row.parameters, row.multiply_adds))
+    return label, _shape(row.output_shape), *figures
 
 
 def _shape(shape: Shape) -> str:
@@ -94,44 +104,62 @@ def count_macs(model: Module, input_shape: Any) -> int:
     return graph.count_multiply_adds(_trace(require_module("count_macs", model), input_shapes(input_shape)))
 
 
+class _Recorder:
+    """Watches the modules of a model being traced."""
+
+    def __init__(self, model: Module) -> None:
+        self._names = {id(module): name for name, module in model.named_modules()}
+        self._counted: set[int] = set()
+        self._parameters = 0
+        self._open: list[tuple[int, int, int]] = []  # of each running module: place in the tree, nodes, parameters
+        self._depth = 0
+        self.tree: list[tuple[int, LayerRow]] = []
+        self.rows: list[LayerRow] = []
+
+    def __call__(self, module: Module, event: str, _inputs: tuple[Any, ...], outputs: Any) -> None:
+        trace = graph.current_trace()
+        assert trace is not None
+        name = self._names.get(id(module))  # a container made on the way has none: its parts stand for it
+        if name is None:
+            return
+        if event == "enter":
+            self._open.append((len(self.tree), len(trace.nodes), self._parameters))
+            self._depth += name != ""
+            return
+        place, first, before = self._open.pop()
+        own = [array for array in module._parameters.values() if array is not None and id(array) not in self._counted]
+        self._counted.update(id(array) for array in own)
+        self._parameters += sum(array.size for array in own)
+        row = LayerRow(
+            name=name,
+            kind=type(module).__name__,
+            output_shape=tuple(next(_leaves(outputs)).shape),
+            parameters=self._parameters - before,
+            multiply_adds=sum(node.op.macs(node) for node in trace.nodes[first:] if node.op.macs is not None),
+        )
+        leaf = not any(True for _ in module.children())
+        if leaf:
+            self.rows.append(row)
+        if name or leaf:
+            self.tree.insert(place, (max(self._depth, 1), row))
+        self._depth -= name != ""
+
+
 def summarize(model: Module, input_shape: Any) -> Summary:
     """The `Summary` of a model for that input; nothing is computed."""
     shapes = input_shapes(input_shape)
-    names = {id(module): name for name, module in model.named_modules()}
-    counted: set[int] = set()
-    rows: list[LayerRow] = []
-    starts: list[int] = []
-
-    def observe(module: Module, event: str, _inputs: tuple[Any, ...], outputs: Any) -> None:
-        trace = graph.current_trace()
-        assert trace is not None
-        nodes = trace.nodes
-        if event == "enter":
-            starts.append(len(nodes))
-            return
-        start = starts.pop()
-        if any(True for _ in module.children()):
-            return
-        own = [array for array in module._parameters.values() if array is not None and id(array) not in counted]
-        counted.update(id(array) for array in own)
-        rows.append(
-            LayerRow(
-                name=names[id(module)],
-                kind=type(module).__name__,
-                output_shape=tuple(next(_leaves(outputs)).shape),
-                parameters=sum(array.size for array in own),
-                multiply_adds=sum(node.op.macs(node) for node in nodes[start:] if node.op.macs is not None),
-            )
-        )
-
-    with observed(observe):
+    recorder = _Recorder(model)
+    with observed(recorder):
         traced = _trace(model, shapes)
+    used = {id(array) for array in traced.constants.values()}
     return Summary(
         model=type(model).__name__,
         input_shapes=shapes,
-        rows=tuple(rows),
+        rows=tuple(recorder.rows),
+        tree=tuple(recorder.tree),
         parameters=sum(array.size for array in model.parameters()),
         trainable_parameters=sum(array.size for _, array in model.named_parameters(trainable=True)),
+        unused_parameters=sum(array.size for array in model.parameters() if id(array) not in used),
         multiply_adds=graph.count_multiply_adds(traced),
     )
 
