@@ -2,10 +2,31 @@
 """Layers, with PyTorch's names, constructor arguments and initial values, on plain arrays."""
 
 from cnnkern.nn import init
-from cnnkern.nn.activation import Dropout, LeakyReLU, LogSoftmax, ReLU, ReLU6, Sigmoid, Softmax, Tanh
+from cnnkern.nn.activation import (
+    Hardshrink,
+    Hardsigmoid,
+    Hardswish,
+    Hardtanh,
+    LeakyReLU,
+    PReLU,
+    ReLU,
+    ReLU6,
+    RReLU,
+    Softshrink,
+    Threshold,
+)
 from cnnkern.nn.container import Identity, ModuleDict, ModuleList, Sequential
 from cnnkern.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from cnnkern.nn.dense import Flatten, Linear
+from cnnkern.nn.dropout import (
+    AlphaDropout,
+    Dropout,
+    Dropout1d,
+    Dropout2d,
+    Dropout3d,
+    FeatureAlphaDropout,
+    StochasticDepth,
+)
 from cnnkern.nn.module import Module
 from cnnkern.nn.norm import BatchNorm1d, BatchNorm2d, LocalResponseNorm
 from cnnkern.nn.pool import (
@@ -29,17 +50,41 @@ from cnnkern.nn.pool import (
     MinPool3d,
 )
 from cnnkern.nn.rearrange import ChannelShuffle, PixelShuffle, PixelUnshuffle
+from cnnkern.nn.smooth import (
+    CELU,
+    ELU,
+    GELU,
+    GLU,
+    SELU,
+    LogSigmoid,
+    LogSoftmax,
+    Mish,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softmin,
+    Softplus,
+    Softsign,
+    Tanh,
+    Tanhshrink,
+)
 from cnnkern.nn.squeeze import SqueezeExcitation
 from cnnkern.nn.summary import LayerRow, Summary, count_macs
 from cnnkern.nn.upsample import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
 
 __all__ = [
+    "CELU",
+    "ELU",
+    "GELU",
+    "GLU",
+    "SELU",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveAvgPool3d",
     "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
     "AdaptiveMaxPool3d",
+    "AlphaDropout",
     "AvgPool1d",
     "AvgPool2d",
     "AvgPool3d",
@@ -53,12 +98,21 @@ __all__ = [
     "ConvTranspose2d",
     "ConvTranspose3d",
     "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "Dropout3d",
+    "FeatureAlphaDropout",
     "Flatten",
+    "Hardshrink",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
     "Identity",
     "LayerRow",
     "LeakyReLU",
     "Linear",
     "LocalResponseNorm",
+    "LogSigmoid",
     "LogSoftmax",
     "MaxPool1d",
     "MaxPool2d",
@@ -69,19 +123,30 @@ __all__ = [
     "MinPool1d",
     "MinPool2d",
     "MinPool3d",
+    "Mish",
     "Module",
     "ModuleDict",
     "ModuleList",
+    "PReLU",
     "PixelShuffle",
     "PixelUnshuffle",
+    "RReLU",
     "ReLU",
     "ReLU6",
     "Sequential",
+    "SiLU",
     "Sigmoid",
     "Softmax",
+    "Softmin",
+    "Softplus",
+    "Softshrink",
+    "Softsign",
     "SqueezeExcitation",
+    "StochasticDepth",
     "Summary",
     "Tanh",
+    "Tanhshrink",
+    "Threshold",
     "Upsample",
     "UpsamplingBilinear2d",
     "UpsamplingNearest2d",

@@ -9,10 +9,11 @@ from typing import Any
 from cnnkern import functional
 from cnnkern.functional import _check as check
 from cnnkern.nn import init
-from cnnkern.nn.activation import ReLU, Sigmoid
+from cnnkern.nn.activation import ReLU
 from cnnkern.nn.conv import Conv2d
 from cnnkern.nn.module import Module
 from cnnkern.nn.pool import AdaptiveAvgPool2d
+from cnnkern.nn.smooth import Sigmoid
 
 
 class SqueezeExcitation(Module):

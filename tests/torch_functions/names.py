@@ -13,8 +13,8 @@ _BY_FAMILY = {
     ),
     "activation": (
         "relu relu6 leaky_relu hardtanh hardswish hardsigmoid elu selu celu gelu silu mish softplus softsign "
-        "logsigmoid tanhshrink hardshrink softshrink threshold prelu rrelu glu sigmoid tanh softmax softmin log_softmax "
-        "gumbel_softmax"
+        "logsigmoid tanhshrink hardshrink softshrink threshold prelu rrelu glu sigmoid tanh softmax softmin "
+        "log_softmax gumbel_softmax"
     ),
     "dropout": "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout",
     "norm": "batch_norm group_norm instance_norm layer_norm local_response_norm rms_norm normalize",
