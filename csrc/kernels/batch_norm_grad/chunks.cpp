@@ -5,16 +5,11 @@
 // Phase 0 sums fixed chunks of a group of channels, phase 1 puts them together in double, phase 2 makes dx as a linear
 // combination of dy and x - mean. Blocked maps, plain maps and matrices. Limited by memory: dy and x twice, dx once.
 // Measured, one core (Zen 5, AVX-512, from the last cache): 57 to 95 bytes/ns; rms error 6e-8 of dx.
-#include "simd/norm.hpp"
+#include "simd/norm_sums.hpp"
 
 namespace CNNKERN_NAMESPACE {
 namespace {
 
-constexpr int kWays = kVecs == 1 ? 4 : kVecs == 2 ? 2 : 1;
-constexpr int64_t kLevelSteps = 32 * kWays;  // a sum takes 32 additions before it is added to the chunk's: rounding
-
-// Of one chunk, per channel of the group: the sums of dy and of dy (x - mean).
-struct Partial { double dy[kBlock], product[kBlock]; };
 // dx = along_dy * dy + along_x * (x - mean) + constant.
 struct Combination { float mean[kBlock], along_dy[kBlock], along_x[kBlock], constant[kBlock]; };
 
@@ -37,55 +32,10 @@ void prepare(const Op& op, const Variant&, Work* work, void* table) {
   work->phases = 3;
   work->units[0] = work->units[2] = loop.groups * loop.chunks;
   work->units[1] = loop.groups;
-  work->shared_bytes =
-      loop.groups * (static_cast<int64_t>(sizeof(Combination)) + loop.chunks * static_cast<int64_t>(sizeof(Partial)));
+  work->shared_bytes = loop.groups * (static_cast<int64_t>(sizeof(Combination)) +
+                                      loop.chunks * static_cast<int64_t>(sizeof(GradPartial)));
   work->table_bytes = sizeof(NormLoop);
   if (table) *static_cast<NormLoop*>(table) = loop;
-}
-
-CNNKERN_INLINE Block total(const Block (&sum)[kWays]) {
-  Block all = sum[0];
-  unroll<kWays - 1>([&](auto k) CNNKERN_LAMBDA { all = add(all, sum[k + 1]); });
-  return all;
-}
-
-template <bool kFull>
-CNNKERN_INLINE void add_steps(const float* dy, int64_t dy_step, const float* x, int64_t x_step, int64_t steps,
-                              int lanes, Block mean, Block& sum, Block& product) {
-  const BlockMask exist = first_channels(lanes);
-  const auto one = [&](int64_t i, Block& into, Block& into_product) CNNKERN_LAMBDA {
-    const Block d = read_step<kFull>(dy + i * dy_step, lanes);
-    Block centred = sub(read_step<kFull>(x + i * x_step, lanes), mean);
-    if (!kFull) centred = select(exist, centred, block_zero());
-    into = add(into, d);
-    into_product = fma(d, centred, into_product);
-  };
-  for (int64_t i = 0; i < steps;) {
-    const int64_t end = least(steps, i + kLevelSteps);
-    Block level[kWays], level_product[kWays];
-    unroll<kWays>([&](auto k) CNNKERN_LAMBDA { level[k] = level_product[k] = block_zero(); });
-    for (; i + kWays <= end; i += kWays)
-      unroll<kWays>([&](auto k) CNNKERN_LAMBDA { one(i + k, level[k], level_product[k]); });
-    for (; i < end; ++i) one(i, level[0], level_product[0]);
-    sum = add(sum, total(level));
-    product = add(product, total(level_product));
-  }
-}
-
-void sum_chunk(const NormLoop& loop, int64_t group, int64_t chunk, const float* dy, const float* x, const float* mean,
-               Partial& partial) {
-  const Block centre = channel_block(loop, mean, group);
-  Block sum = block_zero(), product = block_zero();
-  for_steps(loop, group, chunk, [&](const int64_t* offset, int64_t steps, int lanes) CNNKERN_LAMBDA {
-    const float *from_dy = dy + offset[0], *from_x = x + offset[1];
-    const int64_t dy_step = loop.step_stride[0], x_step = loop.step_stride[1];
-    if (lanes == kBlock)
-      add_steps<true>(from_dy, dy_step, from_x, x_step, steps, lanes, centre, sum, product);
-    else
-      add_steps<false>(from_dy, dy_step, from_x, x_step, steps, lanes, centre, sum, product);
-  });
-  lane_sums(loop, sum, partial.dy);
-  lane_sums(loop, product, partial.product);
 }
 
 struct Vectors {
@@ -94,8 +44,8 @@ struct Vectors {
 };
 
 // Channel i of the group from its chunks.
-CNNKERN_INLINE void combine(const BatchNorm& op, const NormLoop& loop, const Partial* partials, int i, int64_t channel,
-                            const Vectors& vectors, Combination& to) {
+CNNKERN_INLINE void combine(const BatchNorm& op, const NormLoop& loop, const GradPartial* partials, int i,
+                            int64_t channel, const Vectors& vectors, Combination& to) {
   double dy = 0, product = 0;
   for (int64_t k = 0; k < loop.chunks; ++k) {
     dy += partials[k].dy[i];
@@ -135,12 +85,12 @@ void run(const Prepared& prepared, int phase, int64_t first, int64_t last, const
   float* dx = vector(BatchNorm::kGDx);
   const Vectors vectors{vector(BatchNorm::kGMean), vector(BatchNorm::kGRstd), vector(BatchNorm::kGWeight),
                         vector(BatchNorm::kGDweight), vector(BatchNorm::kGDbias)};
-  Partial* partials = static_cast<Partial*>(context.shared);
+  GradPartial* partials = static_cast<GradPartial*>(context.shared);
   Combination* combinations = reinterpret_cast<Combination*>(partials + loop.groups * loop.chunks);
   for (int64_t unit = first; unit < last; ++unit) {
     const int64_t group = phase == 1 ? unit : unit / loop.chunks, chunk = unit % loop.chunks;
     if (phase == 0) {
-      sum_chunk(loop, group, chunk, dy, x, vectors.mean, partials[unit]);
+      sum_products(loop, group, chunk, dy, x, channel_block(loop, vectors.mean, group), partials[unit]);
     } else if (phase == 1) {
       Combination& to = combinations[group];
       to = Combination{};  // unused lanes come out as zero

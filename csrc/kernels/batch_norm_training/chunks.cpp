@@ -5,19 +5,11 @@
 // running statistics, and leaves scale and shift for phase 2, which normalizes. A chunk is 32 KB, so that few channels
 // still keep all threads busy. Limited by memory: x is read twice, y written once.
 // Measured, one core (Zen 5, AVX-512, from the last cache): 58 to 80 bytes/ns; rms error 1e-7 of y.
-#include "simd/norm.hpp"
+#include "simd/norm_sums.hpp"
 
 namespace CNNKERN_NAMESPACE {
 namespace {
 
-constexpr int kWays = kVecs == 1   ? 4
-                      : kVecs == 2 ? 2
-                                   : 1;      // sums side by side: two of them, the mean, and what is read
-constexpr int64_t kLevelSteps = 32 * kWays;  // a sum takes 32 additions before it is added to the chunk's: rounding
-
-// Of one chunk, per channel of the group: a value near the mean, the sum of the deviations from it, that of their
-// squares.
-struct Partial { double centre[kBlock], sum[kBlock], squares[kBlock]; };
 // Of one group: what phase 2 needs. shift also holds what the rounding of the mean to float takes away.
 struct Affine { float mean[kBlock], scale[kBlock], shift[kBlock]; };
 
@@ -44,82 +36,6 @@ void prepare(const Op& op, const Variant&, Work* work, void* table) {
       loop.groups * (static_cast<int64_t>(sizeof(Affine)) + loop.chunks * static_cast<int64_t>(sizeof(Partial)));
   work->table_bytes = sizeof(NormLoop);
   if (table) *static_cast<NormLoop*>(table) = loop;
-}
-
-CNNKERN_INLINE void clear(Block (&sum)[kWays]) {
-  unroll<kWays>([&](auto k) CNNKERN_LAMBDA { sum[k] = block_zero(); });
-}
-CNNKERN_INLINE Block total(const Block (&sum)[kWays]) {
-  Block all = sum[0];
-  unroll<kWays - 1>([&](auto k) CNNKERN_LAMBDA { all = add(all, sum[k + 1]); });
-  return all;
-}
-
-template <bool kFull>
-CNNKERN_INLINE void add_steps(const float* x, int64_t step, int64_t steps, int lanes, Block& sum) {
-  for (int64_t i = 0; i < steps;) {
-    const int64_t end = least(steps, i + kLevelSteps);
-    Block level[kWays];
-    clear(level);
-    for (; i + kWays <= end; i += kWays)
-      unroll<kWays>([&](auto k)
-                        CNNKERN_LAMBDA { level[k] = add(level[k], read_step<kFull>(x + (i + k) * step, lanes)); });
-    for (; i < end; ++i) level[0] = add(level[0], read_step<kFull>(x + i * step, lanes));
-    sum = add(sum, total(level));
-  }
-}
-
-template <bool kFull>
-CNNKERN_INLINE void add_deviations(const float* x, int64_t step, int64_t steps, int lanes, Block centre, Block& sum,
-                                   Block& squares) {
-  const BlockMask exist = first_channels(lanes);
-  const auto one = [&](int64_t i, Block& into, Block& into_squares) CNNKERN_LAMBDA {
-    Block d = sub(read_step<kFull>(x + i * step, lanes), centre);
-    if (!kFull) d = select(exist, d, block_zero());
-    into = add(into, d);
-    into_squares = fma(d, d, into_squares);
-  };
-  for (int64_t i = 0; i < steps;) {
-    const int64_t end = least(steps, i + kLevelSteps);
-    Block level[kWays], level_squares[kWays];
-    clear(level);
-    clear(level_squares);
-    for (; i + kWays <= end; i += kWays)
-      unroll<kWays>([&](auto k) CNNKERN_LAMBDA { one(i + k, level[k], level_squares[k]); });
-    for (; i < end; ++i) one(i, level[0], level_squares[0]);
-    sum = add(sum, total(level));
-    squares = add(squares, total(level_squares));
-  }
-}
-
-void statistics(const NormLoop& loop, int64_t group, int64_t chunk, const float* x, Partial& partial) {
-  const int64_t step = loop.step_stride[0];
-  Block sum = block_zero(), squares = block_zero();
-  for_steps(loop, group, chunk, [&](const int64_t* offset, int64_t steps, int lanes) CNNKERN_LAMBDA {
-    if (lanes == kBlock)
-      add_steps<true>(x + offset[0], step, steps, lanes, sum);
-    else
-      add_steps<false>(x + offset[0], step, steps, lanes, sum);
-  });
-  lane_sums(loop, sum, partial.centre);
-  const double count = static_cast<double>(chunk_elements(loop, chunk));
-  float centre[kBlock];
-  for (int i = 0; i < kBlock; ++i) {
-    centre[i] = static_cast<float>(partial.centre[loop.per_lane ? i : 0] / count);
-    if (!(__builtin_fabsf(centre[i]) < __builtin_inff()))
-      centre[i] = 0.0f;  // the sum overflowed: any other value serves
-  }
-  for (int i = 0; i < kBlock; ++i) partial.centre[i] = static_cast<double>(centre[i]);
-  sum = block_zero();
-  const Block about = block_load(centre);
-  for_steps(loop, group, chunk, [&](const int64_t* offset, int64_t steps, int lanes) CNNKERN_LAMBDA {
-    if (lanes == kBlock)
-      add_deviations<true>(x + offset[0], step, steps, lanes, about, sum, squares);
-    else
-      add_deviations<false>(x + offset[0], step, steps, lanes, about, sum, squares);
-  });
-  lane_sums(loop, sum, partial.sum);
-  lane_sums(loop, squares, partial.squares);
 }
 
 struct Vectors {
