@@ -122,6 +122,35 @@ def _batch_norm_grad(case: Case, values: Any, outputs: Sequence[Array]) -> list[
     return [(dx, count), (squares[0], count), (squares[1], count)]
 
 
+def _spread(statistic: Array, x: Array) -> Array:
+    """(N, groups) -> (N, C, 1, ...)."""
+    per_group = x.shape[1] // max(statistic.shape[1], 1)
+    return np.asarray(np.repeat(statistic, per_group, 1).reshape(*x.shape[:2], *[1] * (x.ndim - 2)))
+
+
+def _group_norm(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
+    x, weight, bias = values
+    _, mean, rstd = outputs
+    count = x.size / max(mean.size, 1)
+    size = (np.abs(x) + np.abs(_spread(mean, x))) * _spread(rstd, x)
+    scale = size * np.abs(_column(weight, x.ndim, 1)) + np.abs(_column(bias, x.ndim, 0))
+    rms_of_group = np.sqrt(np.square(x).reshape(*mean.shape, -1).mean(2)) if x.size else mean
+    return [(scale, count), (rms_of_group, count), (rstd, count)]
+
+
+def _group_norm_grad(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
+    dy, x, mean, rstd, weight = values
+    count, axes = x.size / max(mean.size, 1), (0, *range(2, x.ndim))
+    spread = _spread(rstd, x)
+    normalized = (np.abs(x) + np.abs(_spread(mean, x))) * spread
+    weighted = np.abs(dy) * np.abs(_column(weight, x.ndim, 1))
+    means = [_spread(value.reshape(*mean.shape, -1).mean(2), x) for value in (weighted, weighted * normalized)]
+    dx = (weighted + means[0] + normalized * means[1]) * spread
+    squares = np.sqrt(np.square(dy * normalized).sum(axes)), np.sqrt(np.square(dy).sum(axes))
+    length = x.size / max(x.shape[1], 1)
+    return [(dx, count), (squares[0], length), (squares[1], length)]
+
+
 def _softmax(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
     return [(outputs[0], values[0].shape[case.attrs["axis"]])]
 
@@ -204,6 +233,8 @@ _RULES: dict[str, Callable[[Case, Any, Sequence[Array]], list[Term]]] = {
     "matmul": _matmul,
     **{f"{kind}_pool{n}d{part}": _average for kind in ("avg", "adaptive_avg") for n in (1, 2, 3) for part in _PARTS},
     "sum_to": _sum_to,
+    "group_norm": _group_norm,
+    "group_norm_grad": _group_norm_grad,
     "resample": _resample,
     **dict.fromkeys(("local_response_norm", "local_response_norm_grad"), _local_response_norm),
     "batch_norm": _batch_norm,

@@ -30,6 +30,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "scale": {"alpha": 1.0, "beta": 0.0},
     "sum_to": {"scale": 1.0},
     "pad": {"value": 0.0},
+    "group_norm": {"eps": 1e-5},
     "local_response_norm": _RESPONSE,
     "local_response_norm_grad": _RESPONSE,
     "cross_entropy": _LOSS,

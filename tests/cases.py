@@ -213,6 +213,24 @@ _OTHERS = """
   batch_norm_grad:2x17x5x5,2x17x5x5,17,17,17:training=False
   batch_norm_grad:64x5,64x5,5,5,-
   batch_norm_grad:4x16x28x28,4x16x28x28,16,16,16
+  # groups of channels that are and are not whole blocks, one channel each, one group, layers as rows of a matrix
+  group_norm:2x32x5x5,32,32:groups=2
+  group_norm:2x18x5x7,18,18:groups=3
+  group_norm:1x17x3x3,17,-:groups=17
+  group_norm:3x40x4x4,-,40:groups=1
+  group_norm:2x6x31x33,-,-:groups=3
+  group_norm:1x4x64x64,4,4:groups=2
+  group_norm:2x8x9,8,8:groups=4
+  group_norm:2x6x3x4x5,6,6:groups=2
+  group_norm:7x33,33,33:groups=1
+  group_norm:5x300,300,-:groups=3
+  group_norm:1x5000,-,5000:groups=1
+  group_norm_grad:2x32x5x5,2x32x5x5,2x2,2x2,32:groups=2
+  group_norm_grad:2x18x5x7,2x18x5x7,2x3,2x3,18:groups=3
+  group_norm_grad:1x17x3x3,1x17x3x3,1x17,1x17,-:groups=17
+  group_norm_grad:2x6x31x33,2x6x31x33,2x3,2x3,6:groups=3
+  group_norm_grad:70x33,70x33,70x1,70x1,33:groups=1
+  group_norm_grad:5x300,5x300,5x3,5x3,-:groups=3
   # broadcasting along every axis, from a scalar, from a vector of channels
   add:2x16x7x7,2x16x7x7
   add:2x17x5x5,17x1x1
@@ -462,6 +480,9 @@ OTHER_BENCHMARKS: list[Case] = [
             "sum_to:8x256x56x56:shape=(1,256,1,1)",
             "local_response_norm:8x96x55x55:size=5:k=2.0",
             "local_response_norm_grad:8x96x55x55,8x96x55x55:size=5:k=2.0",
+            "group_norm:8x64x56x56,64,64:groups=8",
+            "group_norm_grad:8x64x56x56,8x64x56x56,8x8,8x8,64:groups=8",
+            "group_norm:25088x64,64,64:groups=1",
             "permute:8x64x56x56:axes=(0,2,3,1)",
             "permute:8x56x56x64:axes=(0,3,1,2)",
             "resample:8x64x56x56,113,224,224,57,224,224:axis=2",

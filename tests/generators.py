@@ -311,6 +311,19 @@ def _resample(draw: Draw, op: str) -> Case:
     return make(op, (shape, (out + 1,), (taps,), (taps,), (size + 1,), (taps,), (taps,)), axis=axis)
 
 
+def _group_norm(draw: Draw, op: str) -> Case:
+    while True:
+        groups, each = draw.among((1, draw.channels()), (draw.channels(), 1), (draw.between(2, 5), draw.between(1, 17)))
+        x = (draw.batch(), groups * each, *(draw.size() for _ in range(draw.among(0, 1, 2, 2, 2, 3))))
+        one = np.prod(x) == x[0] * groups  # value per group: its gradient is 0
+        if np.prod(x) <= _MOST_ELEMENTS and not (one and draw.chance(0.9)):
+            break
+    vectors = [(x[1],) if draw.chance(0.7) else None for _ in range(2)]
+    if op == "group_norm":
+        return make(op, (x, *vectors), groups=groups, eps=draw.among(1e-5, 1e-3))
+    return make(op, (x, x, (x[0], groups), (x[0], groups), vectors[0]), groups=groups)
+
+
 def _local_response_norm(draw: Draw, op: str) -> Case:
     while True:
         x = (draw.batch(), draw.channels(), *(draw.size() for _ in range(draw.among(1, 2, 2, 3))))
@@ -405,6 +418,7 @@ GENERATORS: dict[str, tuple[Callable[[Draw, str], Case], int]] = {
     "concat": (_concat, 500),
     "slice": (_slice, 500),
     "pad": (_pad, 500),
+    **dict.fromkeys(("group_norm", "group_norm_grad"), (_group_norm, 1000)),
     "permute": (_permute, 500),
     "resample": (_resample, 1000),
     **dict.fromkeys(("local_response_norm", "local_response_norm_grad"), (_local_response_norm, 500)),

@@ -116,6 +116,17 @@ def _statistics(case: Case, rng: np.random.Generator, values: Values) -> None:
         values[3] = (1 / np.sqrt(x.var(axes, np.float64) + 1e-3)).astype(np.float32)
 
 
+def _group_statistics(case: Case, rng: np.random.Generator, values: Values) -> None:
+    """Channels with means and deviations of their own, and for the gradient the statistics of their groups."""
+    at = 1 if case.op == "group_norm_grad" else 0
+    x = _array(values[at])
+    column = (1, x.shape[1], *[1] * (x.ndim - 2))
+    values[at] = (x * rng.uniform(0.5, 2, column) + rng.normal(0, 3, column)).astype(np.float32)
+    if at:
+        statistics = reference.group_norm(values[at], groups=case.attrs["groups"], eps=1e-3)[1:]
+        values[2:4] = [value.astype(np.float32) for value in statistics]
+
+
 def _targets(case: Case, rng: np.random.Generator, values: Values) -> None:
     at = 1 if case.op == "cross_entropy" else 2
     logits, weight = _array(values[at - 1]), values[at + 1]
@@ -183,6 +194,8 @@ _SPECIAL = {
     "batch_norm": _statistics,
     "batch_norm_training": _statistics,
     "batch_norm_grad": _statistics,
+    "group_norm": _group_statistics,
+    "group_norm_grad": _group_statistics,
     "cross_entropy": _targets,
     "cross_entropy_grad": _targets,
     "resample": _tables,
@@ -214,7 +227,7 @@ def trusted(case: Case, values: Sequence[Array | None], outputs: Sequence[Array]
     At least 30% of the elements that the operation can reach, 5% where windows may share or ignore what they reach.
     """
     result = outputs[0]
-    if case.op.startswith("batch_norm"):  # dx is 0 where a channel has one value, dbias is not
+    if case.op.startswith(("batch_norm", "group_norm")):  # dx is 0 where a channel has one value, dbias is not
         result = np.concatenate([output.ravel() for output in outputs])
     if not result.size:
         return True

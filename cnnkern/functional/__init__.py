@@ -96,6 +96,7 @@ from cnnkern.functional.elementwise import (
     square,
     subtract,
 )
+from cnnkern.functional.group_norm import group_norm, group_norm_grad, instance_norm, layer_norm, rms_norm
 from cnnkern.functional.interpolate import interpolate, upsample, upsample_bilinear, upsample_nearest
 from cnnkern.functional.loss import (
     binary_cross_entropy,
@@ -112,6 +113,7 @@ from cnnkern.functional.loss import (
 )
 from cnnkern.functional.noise import gumbel_softmax, rrelu
 from cnnkern.functional.norm import batch_norm, batch_norm_grad, batch_norm_training
+from cnnkern.functional.normalize import normalize
 from cnnkern.functional.optim import adam_step, sgd_step
 from cnnkern.functional.permute import permute, pixel_shuffle, pixel_unshuffle, transpose
 from cnnkern.functional.piecewise import hardshrink, hardsigmoid, hardswish, prelu, softshrink, threshold
@@ -210,6 +212,8 @@ __all__ = [
     "flip",
     "gelu",
     "glu",
+    "group_norm",
+    "group_norm_grad",
     "gumbel_softmax",
     "hardshrink",
     "hardsigmoid",
@@ -218,8 +222,10 @@ __all__ = [
     "hardtanh_grad",
     "hinge_loss",
     "huber_loss",
+    "instance_norm",
     "interpolate",
     "l1_loss",
+    "layer_norm",
     "leaky_relu",
     "leaky_relu_grad",
     "linear",
@@ -252,6 +258,7 @@ __all__ = [
     "multiply",
     "negative",
     "nll_loss",
+    "normalize",
     "pad",
     "permute",
     "pixel_shuffle",
@@ -264,6 +271,7 @@ __all__ = [
     "relu6",
     "relu_grad",
     "reshape",
+    "rms_norm",
     "rrelu",
     "rsqrt",
     "selu",

@@ -102,9 +102,15 @@ def _normalized_axes(function: str, shape: Shape, normalized_shape: Any) -> Shap
     return product(shape[: len(shape) - len(wanted)]), product(wanted)
 
 
-def layer_norm(
-    input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
-) -> Any:
+def _row(function: str, name: str, value: Any, shape: Shape) -> Any:
+    """An optional array of the normalized shape as one row."""
+    if value is None:
+        return None
+    check.same_shape(function, name, value, shape)
+    return reshape_to(value, (product(shape),))
+
+
+def layer_norm(input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
     """weight (x - mean) / sqrt(var + eps) + bias over the last axes (Ba, Kiros and Hinton, 2016).
 
     normalized_shape: a tuple, the sizes of those axes; weight and bias have that shape.
@@ -112,16 +118,13 @@ def layer_norm(
     function = "layer_norm"
     check.floating(function, ("weight", "bias"), input=input, weight=weight, bias=bias)
     rows, columns = _normalized_axes(function, input.shape, normalized_shape)
-    vectors = []
-    for name, value in (("weight", weight), ("bias", bias)):
-        if value is not None:
-            check.same_shape(function, name, value, tuple(normalized_shape))
-            value = reshape_to(value, (columns,))
-        vectors.append(value)
+    w, b = (
+        _row(function, name, value, tuple(normalized_shape)) for name, value in (("weight", weight), ("bias", bias))
+    )
     if not rows * columns:
         check.finite(function, "eps", eps, 0.0)
         return input
-    y, _, _ = _normalized(function, reshape_to(input, (rows, columns)), 1, *vectors, eps)
+    y, _, _ = _normalized(function, reshape_to(input, (rows, columns)), 1, w, b, eps)
     return reshape_to(y, input.shape)
 
 
@@ -133,16 +136,15 @@ def rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float |
     function = "rms_norm"
     dtype = check.floating(function, ("weight",), input=input, weight=weight)
     rows, columns = _normalized_axes(function, input.shape, normalized_shape)
-    if weight is not None:
-        check.same_shape(function, "weight", weight, tuple(normalized_shape))
+    row = _row(function, "weight", weight, tuple(normalized_shape))
     small = float(np.finfo(dtype).eps) if eps is None else check.finite(function, "eps", eps, 0.0)
     if not rows * columns:
         return input
     x = reshape_to(input, (rows, columns))
     mean = sum_axes(square(x), (rows, 1), 1.0 / columns)
     y = divide(x, sqrt(scaled(mean, 1.0, small)))
-    if weight is not None:
-        y = multiply(y, reshape_to(weight, (columns,)))
+    if row is not None:
+        y = multiply(y, row)
     return reshape_to(y, input.shape)
 
 
@@ -158,8 +160,8 @@ def instance_norm(
 ) -> Any:
     """weight (x - mean) / sqrt(var + eps) + bias, each channel of each image by itself (Ulyanov et al., 2016).
 
-    input: (N, C, ...); the other arrays: (C,). Where running arrays are given they are updated IN PLACE by the mean over
-    the batch of the statistics (the variance with n - 1). use_input_stats=False normalizes by the running arrays.
+    input: (N, C, ...); the other arrays: (C,). Running arrays that are given are updated IN PLACE by the mean over the
+    batch of the statistics (the variance with n - 1). use_input_stats=False normalizes by the running arrays.
     """
     function = "instance_norm"
     vectors = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}

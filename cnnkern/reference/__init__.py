@@ -87,6 +87,7 @@ from .conv import (
 )
 from .dense import matmul
 from .dropout import dropout, dropout_mask, philox, uniform
+from .group_norm import group_norm, group_norm_grad
 from .loss import cross_entropy, cross_entropy_grad
 from .norm import batch_norm, batch_norm_grad, batch_norm_training
 from .optim import adam_step, sgd_step
@@ -173,6 +174,8 @@ __all__ = [
     "gelu_grad",
     "gelu_tanh",
     "gelu_tanh_grad",
+    "group_norm",
+    "group_norm_grad",
     "hardshrink",
     "hardshrink_grad",
     "hardsigmoid",

@@ -21,7 +21,7 @@ def _columns(vector: Array | None, x: Array, otherwise: float) -> Array:
 def group_norm(
     x: Array, weight: Array | None = None, bias: Array | None = None, *, groups: int, eps: float
 ) -> tuple[Array, Array, Array]:
-    """x (N, C, ...) -> y = weight (x - mean) rstd + bias like x, and mean and rstd = 1 / sqrt(var + eps), (N, groups)."""
+    """x (N, C, ...) -> y = weight (x - mean) rstd + bias, mean and rstd = 1 / sqrt(var + eps), both (N, groups)."""
     x = real(x)
     grouped = _grouped(x, groups)
     if not grouped.size:

@@ -25,6 +25,7 @@ _SUMS = (
     "conv2d",
     "matmul",
     "batch_norm",
+    "group_norm",
     "sum_to",
     "resample",
     "local_response_norm",

@@ -223,6 +223,15 @@ def _rearranging(values: Values) -> Iterator[Case]:
         yield Case("resample", (x, *table(counts, index, values(len(index)), shape[axis], x.dtype)), {"axis": axis})
 
 
+def _groups(values: Values) -> Iterator[Case]:
+    for shape, groups in (((2, 32, 9, 8), 4), ((2, 18, 5, 7), 3), ((1, 19, 30, 31), 19), ((70, 100), 1), ((3, 40), 5)):
+        x, dy, weight, bias = values(*shape), values(*shape), values(shape[1]), values(shape[1])
+        yield Case("group_norm", (x, weight, bias), {"groups": groups, "eps": 1e-5})
+        yield Case("group_norm", (x, None, None), {"groups": groups, "eps": 1e-3})
+        mean, rstd = values(shape[0], groups), 1 / (1 + abs(values(shape[0], groups)))
+        yield Case("group_norm_grad", (dy, x, mean, rstd, weight), {"groups": groups})
+
+
 def _responses(values: Values) -> Iterator[Case]:
     for shape, size in (((2, 35, 9, 8), 5), ((1, 16, 65), 3), ((2, 6, 5, 5), 40)):
         attrs = {"size": size, "alpha": 0.5, "beta": 0.75, "k": 2.0}
@@ -277,6 +286,7 @@ PARTS: tuple[tuple[str, Callable[[Values], Iterator[Case]]], ...] = (
     ("Matrix product", _matrix_product),
     ("Pooling", _pooling),
     ("Batch normalization", _normalization),
+    ("Group normalization", _groups),
     ("Local response normalization", _responses),
     ("Activations and arithmetic", _elementwise),
     ("Sums and moving of elements", _moving),
