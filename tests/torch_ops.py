@@ -178,7 +178,8 @@ def _resample(t: Any, x: Any, start: Any, index: Any, weight: Any, *rest: Any) -
 
 
 def _group_norm(t: Any, x: Any, w: Any, b: Any, a: Attrs) -> tuple[Any, ...]:
-    y = t.nn.functional.group_norm(x, a["groups"], w, b, a["eps"])
+    w = t.ones_like(b) if w is None and b is not None else w  # PyTorch's gradient fails without a weight
+    y = t.group_norm(x, a["groups"], w, b, a["eps"])
     rows = x.reshape(x.shape[0], a["groups"], -1)
     return y, rows.mean(2), (rows.var(2, correction=0) + a["eps"]).rsqrt()
 

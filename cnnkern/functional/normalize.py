@@ -9,10 +9,10 @@ import numpy as np
 
 from cnnkern.functional import _check as check
 from cnnkern.functional.activation import clamped
+from cnnkern.functional.adaptive_pool import adaptive_max_pool2d
 from cnnkern.functional.elementwise import abs as absolute
 from cnnkern.functional.elementwise import divide, negative, scaled, sqrt, square
 from cnnkern.functional.elementwise import pow as power
-from cnnkern.functional.pool import adaptive_max_pool2d
 from cnnkern.functional.shape import reshape_to, sum_axes
 from cnnkern.graph import Shape, product
 
@@ -59,8 +59,8 @@ def _norm(x: Any, p: float, axes: tuple[int, ...], kept: Shape, eps: float) -> A
 def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: Any = None) -> Any:
     """x / max(norm of x, eps), with the p-norm over axis (or axes) `dim`.
 
-    p: any number, infinity too. out: an array that receives the result. Raises TypeError for wrong types, ValueError for
-    an axis that is not there.
+    p: any number, infinity too; out: an array that receives the result. Raises TypeError for wrong types, ValueError
+    for an axis that is not there.
     """
     function = "normalize"
     dtype = check.floating(function, input=input)
