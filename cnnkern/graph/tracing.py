@@ -35,10 +35,11 @@ def current_trace() -> Trace | None:
 class Trace:
     """Records nodes on this thread while it is entered.
 
-    scope is what nodes are noted to belong to (layers set it). constants maps id(array) to its (Symbol, array): an array has one symbol, whoever uses it. implicit holds inputs
-    that nobody passed, by name: "rng" (int32 (1, 2): seed, step) once a dropout has been recorded. An operation on
-    arrays that are already constants here is recorded too, so that gradients flow through what a model computes from
-    its parameters alone: call `constant` on the parameters first.
+    scope is what nodes are noted to belong to (layers set it). constants maps id(array) to its (Symbol, array): an
+    array has one symbol, whoever uses it. implicit holds inputs that nobody passed, by name: "rng" (int32 (1, 2): seed,
+    step) once a dropout has been recorded. An operation on arrays that are already constants here is recorded too, so
+    that gradients flow through what a model computes from its parameters alone: call `constant` on the parameters
+    first.
     """
 
     def __init__(self) -> None:
