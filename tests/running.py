@@ -151,7 +151,7 @@ class Running:
 
 def layouts(call: KernelCall) -> Iterator[tuple[str, list[bool]]]:
     """Layouts by name, with which arguments are blocked: 'plain', 'blocked', and what mixes them."""
-    may, _ = _core.op_arguments(call.op)
+    may, _, _ = _core.op_arguments(call.op)
     maps = [allowed and value is not None for allowed, (value, _) in zip(may, call.args, strict=True)]
     yield "plain", [False] * len(maps)
     if any(maps):

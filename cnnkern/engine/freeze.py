@@ -175,7 +175,7 @@ class Frozen:
             self._get(call.args[0][0], True)
             self._get(call.args[1][0], True)
             return
-        _, written = _core.op_arguments(call.op)
+        _, written, _ = _core.op_arguments(call.op)
         tensors, views = [], {}
         for i, (symbol, shape) in enumerate(call.args):
             if symbol is None:

@@ -7,7 +7,7 @@ time of the best kernel plus the reorders that its inputs would need. So reorder
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any, NamedTuple
 
 from cnnkern import _core
@@ -40,9 +40,10 @@ class Layout:
         self.border: dict[Symbol, Border] = {}
         self._blocked: dict[Symbol, bool] = {}  # the layout in which a symbol is produced
         self._wants_blocked = _readers_that_want_blocked(graph)
+        read = {symbol for node in graph.nodes for symbol in node.inputs} | set(graph.outputs)
         for node in graph.nodes:
             assert node.op.lower is not None
-            calls = node.op.lower(node)
+            calls = [_without_unread(call, read) for call in node.op.lower(node)]
             if len(calls) > 1:
                 self.uses.append(self._pieces(calls))
             else:
@@ -69,7 +70,7 @@ class Layout:
         ]
 
     def _choose(self, call: KernelCall, algorithm: str, label: str) -> Use:
-        maps, written = _core.op_arguments(call.op)
+        maps, written, _ = _core.op_arguments(call.op)
         shapes = [shape for _, shape in call.args]
         able = [maps[i] and _is_map(*arg) for i, arg in enumerate(call.args)]
         none = [False] * len(able)
@@ -119,6 +120,16 @@ class Layout:
         return 0.0 if has else _REORDER_NS + symbol.size * _REORDER_NS_PER_ELEMENT
 
 
+def _without_unread(call: KernelCall, read: Set[Symbol | None]) -> KernelCall:
+    """A result that may be left out and that nobody reads (the indices of max pooling) is not computed."""
+    _, written, optional = _core.op_arguments(call.op)
+    unread = [
+        out and may and value not in read for (value, _), out, may in zip(call.args, written, optional, strict=True)
+    ]
+    args = [(None, None) if drop else arg for arg, drop in zip(call.args, unread, strict=True)]
+    return KernelCall(call.op, call.attrs, args)
+
+
 def _is_map(value: Any, shape: tuple[int, ...] | None) -> bool:
     return value is not None and len(value.shape) in (3, 4, 5) and tuple(value.shape) == tuple(shape or ())
 
@@ -134,7 +145,7 @@ def _readers_that_want_blocked(graph: Graph) -> dict[Symbol, bool]:
         assert node.op.lower is not None
         calls = node.op.lower(node)
         for call in calls:
-            maps, written = _core.op_arguments(call.op)
+            maps, written, _ = _core.op_arguments(call.op)
             for i, (symbol, shape) in enumerate(call.args):
                 if not written[i] and _is_map(symbol, shape) and maps[i]:
                     wants[symbol] = True

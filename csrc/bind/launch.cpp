@@ -83,12 +83,15 @@ void bind_launch(py::module_& m) {
       "op_arguments",
       [](const std::string& name) {
         const OpInfo& info = op_info(name);
-        std::vector<bool> maps, outputs;
-        for (int i = 0; i < info.arguments; ++i)
-          maps.push_back(info.maps >> i & 1), outputs.push_back(info.outputs >> i & 1);
-        return std::make_pair(maps, outputs);
+        std::vector<bool> maps, outputs, optional;
+        for (int i = 0; i < info.arguments; ++i) {
+          maps.push_back(info.maps >> i & 1);
+          outputs.push_back(info.outputs >> i & 1);
+          optional.push_back(info.optional >> i & 1);
+        }
+        return std::make_tuple(maps, outputs, optional);
       },
-      py::arg("op"), "For each argument: may it be blocked, is it written.");
+      py::arg("op"), "For each argument: may it be blocked, is it written, may it be left out.");
   m.def("algorithms", &algorithms, py::arg("op"), py::arg("attributes"), py::arg("shapes"),
         "(algorithm, layout, predicted nanoseconds) of everything that can serve an eager call, the cheapest first.");
 }
