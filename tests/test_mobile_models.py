@@ -10,6 +10,8 @@ import pytest
 
 import cnnkern
 from cnnkern import models, nn
+from cnnkern.models.efficientnet import SCALINGS
+from cnnkern.nn import init
 
 # Parameters and multiply-adds of the papers' tables ("4.2 million, 569 million") to the last digit.
 COUNTS = {
@@ -24,6 +26,18 @@ COUNTS = {
     ("shufflenet_v2_x1_0", ()): (2_278_604, 144_907_992),
     ("mobilenet_v2", ()): (3_504_872, 300_774_272),
     ("mobilenet_v2", (("width_mult", 1.4),)): (6_108_776, 582_195_824),
+    ("mobilenet_v3_small", ()): (2_542_856, 56_510_400),
+    ("mobilenet_v3_small", (("width_mult", 0.75),)): (1_653_920, 39_115_576),
+    ("mobilenet_v3_large", ()): (5_483_032, 216_589_760),
+    ("mobilenet_v3_large", (("width_mult", 0.75),)): (3_377_576, 140_033_816),
+    ("efficientnet_b0", ()): (5_288_548, 385_814_752),
+    ("efficientnet_b1", ()): (7_794_184, 686_802_832),
+    ("efficientnet_b2", ()): (9_109_994, 1_087_529_456),
+    ("efficientnet_b3", ()): (12_233_232, 1_827_141_392),
+    ("efficientnet_b4", ()): (19_341_616, 4_393_771_024),
+    ("efficientnet_b5", ()): (30_389_784, 10_266_384_752),
+    ("efficientnet_b6", ()): (43_040_704, 19_067_593_536),
+    ("efficientnet_b7", ()): (66_347_960, 37_745_884_192),
 }
 
 
@@ -34,7 +48,8 @@ def parameters(model: nn.Module) -> int:
 @pytest.mark.parametrize(("model", "expected"), COUNTS.items(), ids=lambda value: value[0])
 def test_counts_are_the_papers(model: Any, expected: tuple[int, int]) -> None:
     name, options = model
-    network = models.get(name)(**dict(options), seed=0)
+    with init.skipped():
+        network = models.get(name)(**dict(options))
     assert (parameters(network), cnnkern.count_macs(network, models.info(name).batch())) == expected
 
 
@@ -45,6 +60,10 @@ def test_counts_are_the_papers(model: Any, expected: tuple[int, int]) -> None:
         ("densenet161", 2208),
         ("mobilenet_v1", 1024),
         ("mobilenet_v2", 1280),
+        ("mobilenet_v3_small", 576),
+        ("mobilenet_v3_large", 960),
+        ("efficientnet_b0", 1280),
+        ("efficientnet_b2", 1408),
         ("shufflenet_v2_x1_0", 1024),
     ],
 )
@@ -75,6 +94,46 @@ def test_older_names_of_densenet() -> None:
         np.testing.assert_array_equal(array, state[name])
 
 
+# Multiply-adds of the paper's table 2, in thousand millions, at the paper's resolutions.
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("b0", 0.39), ("b1", 0.70), ("b2", 1.0), ("b3", 1.8), ("b4", 4.2), ("b5", 9.9), ("b6", 19.0), ("b7", 37.0)],
+)
+def test_compound_scaling(name: str, expected: float) -> None:
+    scaling = SCALINGS[name]
+    with init.skipped():
+        model = models.get(f"efficientnet_{name}")()
+    found = cnnkern.count_macs(model, (1, 3, scaling.resolution, scaling.resolution))
+    assert found / 1e9 == pytest.approx(expected, rel=0.06)
+    blocks = [len(stage) for stage in model.features][1:-1]
+    assert blocks == [scaling.layers(count) for count in (1, 2, 2, 3, 3, 4, 1)]
+
+
+def test_stochastic_depth_grows_with_the_block() -> None:
+    with init.skipped():
+        model = models.efficientnet_b0(stochastic_depth=0.32)
+    rates = [module.p for module in model.modules() if isinstance(module, nn.StochasticDepth)]
+    assert rates == pytest.approx([0.02 * number for number in range(16)])
+    model = models.efficientnet_b0(10, seed=0, stochastic_depth=0.0, dropout=0.0)
+    assert not any(getattr(module, "p", 0.0) for module in model.modules())
+
+
+@pytest.mark.parametrize(
+    ("name", "eps", "expected"),
+    [
+        ("efficientnet_b4", None, 1e-5),
+        ("efficientnet_b5", None, 1e-3),
+        ("efficientnet_b5", 1e-4, 1e-4),
+        ("mobilenet_v3_small", None, 1e-3),
+        ("mobilenet_v3_small", 1e-4, 1e-4),
+    ],
+)
+def test_eps_of_the_normalizations(name: str, eps: float | None, expected: float) -> None:
+    with init.skipped():
+        model = models.get(name)(eps=eps)
+    assert {module.eps for module in model.modules() if isinstance(module, nn.BatchNorm2d)} == {expected}
+
+
 def test_initial_values() -> None:
     model = models.mobilenet_v2(seed=0)
     last = dict(model.named_parameters())["features.18.0.weight"]
@@ -83,6 +142,8 @@ def test_initial_values() -> None:
     dense = models.densenet121(seed=0)
     assert dense.features.conv0.weight.std() == pytest.approx((2 / (3 * 49)) ** 0.5, rel=0.03)
     assert not dense.classifier.bias.any()
+    head = models.efficientnet_b0(seed=0).classifier[1].weight
+    assert 0.9 * 1000**-0.5 < np.abs(head).max() < 1000**-0.5
 
 
 @pytest.mark.parametrize(
@@ -90,6 +151,8 @@ def test_initial_values() -> None:
     [
         (lambda: models.mobilenet_v1(width_mult=0.0), "mobilenet_v1: width_mult must be positive, found 0.0"),
         (lambda: models.mobilenet_v2(width_mult=-1.0), "mobilenet_v2: width_mult must"),
+        (lambda: models.mobilenet_v3_large(width_mult=0), "mobilenet_v3: width_mult must be positive"),
+        (lambda: models.efficientnet_b0(stochastic_depth=2.0), "StochasticDepth: p must"),
         (lambda: models.densenet121(drop_rate=1.5), "DenseNet: drop_rate must"),
         (lambda: models.mobilenet_v2(dropout=2.0), "Dropout: p must"),
     ],

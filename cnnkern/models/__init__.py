@@ -6,11 +6,23 @@ from cnnkern.models._registry import count, get, info, list_models
 from cnnkern.models.alexnet import AlexNet, AlexNet2012, alexnet, alexnet2012
 from cnnkern.models.course_cnn import CourseCNN, course_cnn
 from cnnkern.models.densenet import DenseNet, densenet121, densenet161, densenet169, densenet201
+from cnnkern.models.efficientnet import (
+    EfficientNet,
+    efficientnet_b0,
+    efficientnet_b1,
+    efficientnet_b2,
+    efficientnet_b3,
+    efficientnet_b4,
+    efficientnet_b5,
+    efficientnet_b6,
+    efficientnet_b7,
+)
 from cnnkern.models.googlenet import GoogLeNet, GoogLeNetOutputs, googlenet
 from cnnkern.models.inception import InceptionOutputs, InceptionV3, inception_v3
 from cnnkern.models.lenet import LeNet5, lenet5
 from cnnkern.models.mobilenet_v1 import MobileNetV1, mobilenet_v1
 from cnnkern.models.mobilenet_v2 import MobileNetV2, mobilenet_v2
+from cnnkern.models.mobilenet_v3 import MobileNetV3, mobilenet_v3_large, mobilenet_v3_small
 from cnnkern.models.nin import NiN, nin
 from cnnkern.models.perceptron import MLP, Perceptron, mlp, perceptron
 from cnnkern.models.resnet import (
@@ -38,6 +50,7 @@ __all__ = [
     "CIFARResNet",
     "CourseCNN",
     "DenseNet",
+    "EfficientNet",
     "GoogLeNet",
     "GoogLeNetOutputs",
     "InceptionOutputs",
@@ -45,6 +58,7 @@ __all__ = [
     "LeNet5",
     "MobileNetV1",
     "MobileNetV2",
+    "MobileNetV3",
     "ModelInfo",
     "Network",
     "NiN",
@@ -61,6 +75,14 @@ __all__ = [
     "densenet161",
     "densenet169",
     "densenet201",
+    "efficientnet_b0",
+    "efficientnet_b1",
+    "efficientnet_b2",
+    "efficientnet_b3",
+    "efficientnet_b4",
+    "efficientnet_b5",
+    "efficientnet_b6",
+    "efficientnet_b7",
     "get",
     "googlenet",
     "inception_v3",
@@ -70,6 +92,8 @@ __all__ = [
     "mlp",
     "mobilenet_v1",
     "mobilenet_v2",
+    "mobilenet_v3_large",
+    "mobilenet_v3_small",
     "nin",
     "perceptron",
     "resnet18",
