@@ -235,6 +235,10 @@ def test_transform_input(name: str) -> None:
     found = cnnkern.compile(transforming, usual.shape)(usual)
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
     assert transforming.astype(np.float64).transformed(usual.astype(np.float64)).dtype == np.float64
+    with pytest.raises(ValueError, match="transform_input is for three channels, found in_channels=1"):
+        models.get(name)(5, 1, transform_input=True)
+    with pytest.raises(TypeError, match="aux_logits must be"):
+        models.get(name)(5, aux_logits=2)
 
 
 def test_auxiliary_heads_in_training() -> None:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from cnnkern import functional
+from cnnkern.functional import _check as check
 from cnnkern.models._network import IMAGENET_MEAN, IMAGENET_STD, Network
 from cnnkern.models._registry import Weights, build
 from cnnkern.nn import BatchNorm2d, Conv2d, Module, init
@@ -41,8 +42,15 @@ class InceptionNetwork(Network):
         """Whether there are auxiliary heads."""
         return len(self.heads) > 1
 
-    def name_heads(self, auxiliary: bool) -> None:
-        """Fill `heads`."""
+    def prepare(self, auxiliary: bool, transform_input: bool, in_channels: int) -> None:
+        """Set what the heads are called, and `transform_input`, which is for three channels."""
+        name = type(self).__name__
+        self.transform_input = check.boolean(name, "transform_input", transform_input)
+        if transform_input and in_channels != 3:
+            raise ValueError(f"{name}: transform_input is for three channels, found in_channels={in_channels}")
+        self._name_heads(auxiliary)
+
+    def _name_heads(self, auxiliary: bool) -> None:
         more = [f"{name}.{layer}" for name, layer in self.AUXILIARY.items()] if auxiliary else []
         self.heads = ("fc", *more)
 
@@ -51,7 +59,7 @@ class InceptionNetwork(Network):
         if self.has_auxiliary:
             for name in self.AUXILIARY:
                 delattr(self, name)
-            self.name_heads(False)
+            self._name_heads(False)
 
     def transformed(self, input: Any) -> Any:
         """With `transform_input`: images normalized as for other networks -> (pixel - 0.5) / 0.5. (N, 3, H, W)."""
@@ -71,6 +79,8 @@ def build_inception(
         construct: takes whether there are auxiliary heads.
         aux_logits: None: as the weights have it, without weights True. False ignores those weights.
     """
+    if aux_logits is not None:
+        check.boolean("build", "aux_logits", aux_logits)
 
     def rename(state: Mapping[str, Any], model: Model) -> Mapping[str, Any]:
         prefixes = tuple(f"{name}." for name in model.AUXILIARY)

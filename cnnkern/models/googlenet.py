@@ -75,8 +75,7 @@ class GoogLeNet(InceptionNetwork):
         dropout: float,
         dropout_aux: float,
     ) -> None:
-        self.transform_input = transform_input
-        self.name_heads(aux_logits)
+        self.prepare(aux_logits, transform_input, in_channels)
         self.conv1 = BasicConv2d(in_channels, 64, 7, 2, 3)
         self.maxpool1 = MaxPool2d(3, 2, ceil_mode=True)
         self.conv2 = BasicConv2d(64, 64, 1)

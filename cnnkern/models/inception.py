@@ -163,8 +163,7 @@ class InceptionV3(InceptionNetwork):
     def __init__(
         self, num_classes: int, in_channels: int, aux_logits: bool, transform_input: bool, dropout: float
     ) -> None:
-        self.transform_input = transform_input
-        self.name_heads(aux_logits)
+        self.prepare(aux_logits, transform_input, in_channels)
         self.Conv2d_1a_3x3 = BasicConv2d(in_channels, 32, 3, 2)
         self.Conv2d_2a_3x3 = BasicConv2d(32, 32, 3)
         self.Conv2d_2b_3x3 = BasicConv2d(32, 64, 3, padding=1)
