@@ -228,6 +228,7 @@ def mish_grad(dy: Array, x: Array) -> Array:
     return np.asarray(dy * (t + x * (sigmoid(x) * (1 - t * t))))
 
 
+@_ieee
 def logsigmoid(x: Array) -> Array:
     """-log(1 + exp(-x))."""
     return np.asarray(-np.logaddexp(0, -real(x)))
@@ -248,7 +249,7 @@ def softsign(x: Array) -> Array:
 
 @_ieee
 def softsign_grad(dy: Array, x: Array) -> Array:
-    """dy / (1 + |x|)^2; NaN at infinity, as the function is."""
+    """dy / (1 + |x|)^2."""
     dy, x = real(dy), real(x)
     return np.asarray(dy / np.square(1 + np.abs(x)))
 

