@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The command `cnnkern`: demo, info, models, selftest."""
+"""The command `cnnkern`: demo, info, models, run, selftest."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from cnnkern._version import __version__
 
@@ -21,8 +22,35 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands.add_parser("info", help="version, instruction sets, threads")
     commands.add_parser("models", help="the networks that can be built by name")
+    _add_run(commands)
     commands.add_parser("selftest", help="check every kernel against its NumPy definition, on this machine")
     return parser
+
+
+def _add_run(commands: Any) -> None:
+    parser = commands.add_parser(
+        "run",
+        help="classify photographs by a network with trained weights",
+        description="Classify photographs. The network's own preprocessing is applied: size, crop, statistics. "
+        "Needs Pillow: pip install 'cnnkern[image]'.",
+    )
+    parser.add_argument("name", metavar="NAME", help="the network; `cnnkern models` lists them")
+    parser.add_argument(
+        "--weights", required=True, metavar="FILE", help="its weights: .npz, .safetensors, or PyTorch's .pth and .pt"
+    )
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="photographs, in any format that Pillow reads")
+    parser.add_argument(
+        "--labels",
+        metavar="FILE",
+        help="names of the classes, one on each line (default: ImageNet's, for 1,000 classes)",
+    )
+    parser.add_argument("--topk", type=_positive, default=5, metavar="K", help="how many classes to show (default: 5)")
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a positive number, found {text!r}")
+    return int(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,14 +63,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if options.command == "models":
         return _models()
+    if options.command == "run":
+        from cnnkern.cli.run import run
+
+        return run(options)
     if options.command == "selftest":
         from cnnkern import selftest
 
         return 0 if selftest.run(sys.stdout) else 1
-    from cnnkern.cli.demo import run
+    from cnnkern.cli import demo
 
     try:
-        run(options.fold, options.plot)
+        demo.run(options.fold, options.plot)
     except ImportError as error:
         print(f"cnnkern demo: {error}", file=sys.stderr)
         return 2

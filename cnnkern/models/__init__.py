@@ -18,6 +18,7 @@ from cnnkern.models.efficientnet import (
     efficientnet_b7,
 )
 from cnnkern.models.googlenet import GoogLeNet, GoogLeNetOutputs, googlenet
+from cnnkern.models.imagenet import imagenet_classes
 from cnnkern.models.inception import InceptionOutputs, InceptionV3, inception_v3
 from cnnkern.models.lenet import LeNet5, lenet5
 from cnnkern.models.mobilenet_v1 import MobileNetV1, mobilenet_v1
@@ -85,6 +86,7 @@ __all__ = [
     "efficientnet_b7",
     "get",
     "googlenet",
+    "imagenet_classes",
     "inception_v3",
     "info",
     "lenet5",
