@@ -17,10 +17,18 @@ CNNKERN_INLINE Vec elu_slope(Vec x, float alpha, float beta, float gamma) {
   return select(less_equal(x, zero()), mul(exp(mul(x, set1(gamma))), set1(alpha * beta * gamma)), set1(beta));
 }
 
+// sigmoid(x) and 1 - sigmoid(x), which a difference would round away.
+struct Logistic { Vec below, above; };
+CNNKERN_INLINE Logistic logistic(Vec x) {
+  const Vec e = exp(sub(zero(), abs(x))), large = div(set1(1.0f), add(set1(1.0f), e)), small = mul(e, large);
+  const Mask negative = less(x, zero());
+  return {select(negative, small, large), select(negative, large, small)};
+}
+
 CNNKERN_INLINE Vec silu(Vec x) { return div(x, add(set1(1.0f), exp(sub(zero(), x)))); }
 CNNKERN_INLINE Vec silu_slope(Vec x) {
-  const Vec s = sigmoid(x);
-  return mul(s, fma(x, sub(set1(1.0f), s), set1(1.0f)));
+  const Logistic s = logistic(x);
+  return mul(s.below, fma(x, s.above, set1(1.0f)));
 }
 
 constexpr float kSixth = 1.0f / 6;
@@ -46,9 +54,9 @@ CNNKERN_INLINE Vec gelu_tanh(Vec x) {
 }
 CNNKERN_INLINE Vec gelu_tanh_slope(Vec x) {
   const Vec square = mul(x, x), one = set1(1.0f);
-  const Vec s = sigmoid(mul(mul(x, set1(kTwoRoots)), fma(square, set1(kCubic), one)));
+  const Logistic s = logistic(mul(mul(x, set1(kTwoRoots)), fma(square, set1(kCubic), one)));
   const Vec inner = mul(fma(square, set1(3 * kCubic), one), set1(kTwoRoots));
-  return fma(mul(x, mul(s, sub(one, s))), inner, s);
+  return fma(mul(x, mul(s.below, s.above)), inner, s.below);
 }
 
 // With e = e^x and n = e (e + 2): tanh(log(1 + e)) = n / (n + 2). From 40 on the quotient is 1 in float.
