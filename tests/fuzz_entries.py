@@ -168,7 +168,7 @@ def boolean(good: bool) -> Arg:
     return Arg(lambda rng: good, lambda rng: [Ruin(f"{value!r}", value) for value in wrong])
 
 
-_DEPRECATED = Arg(lambda rng: None, lambda rng: [ruin for ruin in boolean(True).ruins(rng) if ruin.value is not None])
+DEPRECATED = Arg(lambda rng: None, lambda rng: [ruin for ruin in boolean(True).ruins(rng) if ruin.value is not None])
 
 
 def choice(good: str, none: bool = False) -> Arg:
@@ -232,13 +232,6 @@ def algorithm() -> Arg:
 _ONE = {"alone": True}
 _MAP = {"ranks": (3, 4)}
 _FIXED = {"ranks": (4,), "exact": (0, 1, 2, 3)}
-_CLASSES = {
-    "weight": array(5, ranks=(1,), exact=(0,), optional=True),
-    "ignore_index": integer(-100, -(2**31) + 1, 2**31 - 1),
-}
-_LOSS = {"input": array(3, 4, exact=(0, 1)), "target": array(3, 4, exact=(0, 1))}
-_REDUCED = {"reduction": choice("mean")}
-_WEIGHTED = {**_LOSS, **_REDUCED, "weight": array(3, 4, exact=(0, 1), optional=True)}
 _NORM = {"eps": number(1e-5, -1e-9, -1.0, float("nan"), float("inf"))}
 _VECTOR = {"ranks": (1,), "exact": (0,)}
 
@@ -402,34 +395,6 @@ FUNCTIONAL: dict[str, dict[str, Arg]] = {
             ]],
         ),
         "dim": integer(1, -2, 1),
-    },
-    "cross_entropy": {
-        "input": array(4, 5, ranks=(2,), exact=(0, 1)), "target": indices(5, 4), **_CLASSES, **_REDUCED,
-        "label_smoothing": number(0.1, -0.1, 1.1, float("nan"), float("inf")), "size_average": _DEPRECATED,
-        "reduce": _DEPRECATED,
-    },
-    "cross_entropy_grad": {
-        "grad_output": array(ranks=(0,)), "input": array(4, 5, ranks=(2,), exact=(0, 1)),
-        "target": indices(5, 4), **_CLASSES, **_REDUCED,
-        "label_smoothing": number(0.1, -0.1, 1.1, float("nan"), float("inf")),
-    },
-    "nll_loss": {
-        "input": array(4, 5, ranks=(2,), exact=(0, 1)), "target": indices(5, 4), **_CLASSES, **_REDUCED,
-        "size_average": _DEPRECATED, "reduce": _DEPRECATED,
-    },
-    "mse_loss": _WEIGHTED,
-    "l1_loss": _WEIGHTED,
-    "huber_loss": {**_WEIGHTED, "delta": number(1.0, 0.0, -1.0, float("nan"), float("inf"))},
-    "smooth_l1_loss": {**_LOSS, **_REDUCED, "beta": number(1.0, -1.0, float("nan"), float("inf"))},
-    "pseudo_huber_loss": {**_LOSS, **_REDUCED, "delta": number(1.0, 0.0, -1.0, float("nan"), float("inf"))},
-    "hinge_loss": {**_LOSS, **_REDUCED},
-    "binary_cross_entropy": {
-        "input": array(3, 4, exact=(0, 1), positive=True), "target": array(3, 4, exact=(0, 1), positive=True),
-        "weight": array(3, 4, exact=(0, 1), optional=True), **_REDUCED,
-    },
-    "binary_cross_entropy_with_logits": {
-        **_LOSS, "weight": array(3, 4, exact=(0, 1), optional=True), **_REDUCED,
-        "pos_weight": array(3, 4, exact=(0, 1), optional=True),
     },
     "sgd_step": {
         "parameter": array(6, **_VECTOR), "gradient": array(6, **_VECTOR), "buffer": array(6, **_VECTOR),

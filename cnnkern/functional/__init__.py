@@ -58,7 +58,7 @@ from cnnkern.functional.conv import (
     conv3d_grad_weight,
 )
 from cnnkern.functional.conv_transpose import conv_transpose1d, conv_transpose2d, conv_transpose3d
-from cnnkern.functional.dense import linear, linear_grad_bias, linear_grad_input, linear_grad_weight, matmul
+from cnnkern.functional.dense import bilinear, linear, linear_grad_bias, linear_grad_input, linear_grad_weight, matmul
 from cnnkern.functional.derived_pool import (
     max_unpool1d,
     max_unpool2d,
@@ -67,6 +67,7 @@ from cnnkern.functional.derived_pool import (
     min_pool2d,
     min_pool3d,
 )
+from cnnkern.functional.distance import cosine_similarity, pairwise_distance, pdist
 from cnnkern.functional.dropout import (
     alpha_dropout,
     dropout,
@@ -103,13 +104,21 @@ from cnnkern.functional.loss import (
     binary_cross_entropy_with_logits,
     cross_entropy,
     cross_entropy_grad,
-    hinge_loss,
-    huber_loss,
-    l1_loss,
-    mse_loss,
     nll_loss,
-    pseudo_huber_loss,
-    smooth_l1_loss,
+    one_hot,
+)
+from cnnkern.functional.margin import (
+    contrastive_loss,
+    cosine_embedding_loss,
+    hinge_embedding_loss,
+    hinge_loss,
+    margin_ranking_loss,
+    multi_margin_loss,
+    multilabel_margin_loss,
+    multilabel_soft_margin_loss,
+    soft_margin_loss,
+    triplet_margin_loss,
+    triplet_margin_with_distance_loss,
 )
 from cnnkern.functional.noise import gumbel_softmax, rrelu
 from cnnkern.functional.norm import batch_norm, batch_norm_grad, batch_norm_training
@@ -130,6 +139,16 @@ from cnnkern.functional.pool import (
     max_pool2d_grad,
     max_pool3d,
     max_pool3d_grad,
+)
+from cnnkern.functional.regression import (
+    gaussian_nll_loss,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    mse_loss,
+    poisson_nll_loss,
+    pseudo_huber_loss,
+    smooth_l1_loss,
 )
 from cnnkern.functional.resample import channel_shuffle, flip
 from cnnkern.functional.response import local_response_norm, local_response_norm_grad
@@ -178,11 +197,13 @@ __all__ = [
     "batch_norm",
     "batch_norm_grad",
     "batch_norm_training",
+    "bilinear",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "celu",
     "channel_shuffle",
     "concat",
+    "contrastive_loss",
     "conv1d",
     "conv1d_grad_bias",
     "conv1d_grad_input",
@@ -198,6 +219,8 @@ __all__ = [
     "conv_transpose1d",
     "conv_transpose2d",
     "conv_transpose3d",
+    "cosine_embedding_loss",
+    "cosine_similarity",
     "cross_entropy",
     "cross_entropy_grad",
     "divide",
@@ -210,6 +233,7 @@ __all__ = [
     "feature_alpha_dropout",
     "flatten",
     "flip",
+    "gaussian_nll_loss",
     "gelu",
     "glu",
     "group_norm",
@@ -220,10 +244,12 @@ __all__ = [
     "hardswish",
     "hardtanh",
     "hardtanh_grad",
+    "hinge_embedding_loss",
     "hinge_loss",
     "huber_loss",
     "instance_norm",
     "interpolate",
+    "kl_div",
     "l1_loss",
     "layer_norm",
     "leaky_relu",
@@ -238,6 +264,7 @@ __all__ = [
     "log_softmax",
     "log_softmax_grad",
     "logsigmoid",
+    "margin_ranking_loss",
     "matmul",
     "max_pool1d",
     "max_pool1d_grad",
@@ -255,14 +282,21 @@ __all__ = [
     "minimum",
     "mish",
     "mse_loss",
+    "multi_margin_loss",
+    "multilabel_margin_loss",
+    "multilabel_soft_margin_loss",
     "multiply",
     "negative",
     "nll_loss",
     "normalize",
+    "one_hot",
     "pad",
+    "pairwise_distance",
+    "pdist",
     "permute",
     "pixel_shuffle",
     "pixel_unshuffle",
+    "poisson_nll_loss",
     "pow",
     "prelu",
     "pseudo_huber_loss",
@@ -280,6 +314,7 @@ __all__ = [
     "sigmoid_grad",
     "silu",
     "smooth_l1_loss",
+    "soft_margin_loss",
     "softmax",
     "softmax_grad",
     "softmin",
@@ -295,6 +330,8 @@ __all__ = [
     "tanhshrink",
     "threshold",
     "transpose",
+    "triplet_margin_loss",
+    "triplet_margin_with_distance_loss",
     "upsample",
     "upsample_bilinear",
     "upsample_nearest",

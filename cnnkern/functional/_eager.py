@@ -92,7 +92,7 @@ def _by_reference(op: OpDef, inputs: Sequence[Any], attrs: Attrs, out: Array | N
     return outputs if out is None else _delivered(outputs, out)
 
 
-def _depth_of_caller() -> int:
+def depth_of_caller() -> int:
     """stacklevel of the first frame outside this package, for a warning given by the calling function."""
     package = os.path.dirname(os.path.dirname(__file__)) + os.sep
     depth, frame = 1, sys._getframe(1)
@@ -107,5 +107,5 @@ def _warn_if_slow(name: str, macs: int) -> None:
         _warned = True
         warnings.warn(
             f"{name}: float64 arrays are computed by the slow reference; use .astype(np.float32) for the fast kernels",
-            stacklevel=_depth_of_caller(),
+            stacklevel=depth_of_caller(),
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 from cnnkern.functional import _check as check
 from cnnkern.functional.shape import reshape_to, sum_axes
-from cnnkern.graph import Attrs, KernelCall, Node, Shape, Spec, Symbol, apply, define, product
+from cnnkern.graph import OPS, Attrs, KernelCall, Node, Shape, Spec, Symbol, apply, define, product
 
 
 def _infer_matmul(inputs: Any, attrs: Attrs) -> tuple[Spec, ...]:
@@ -89,6 +89,33 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
     check.vector("linear", "bias", bias, features)
     check.elements("linear", "the result", (*shape[:-1], features))
     return reshape_to(product_of(_rows(input), weight, transpose_b=True, bias=bias), (*shape[:-1], features))
+
+
+def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
+    """y[..., o] = sum over i, j of input1[..., i] weight[o, i, j] input2[..., j] + bias[o].
+
+    input1: (..., I); input2: (..., J), all axes but the last as input1's; weight: (O, I, J); bias: (O,).
+    Returns (..., O).
+    """
+    check.floating("bilinear", ("bias",), input1=input1, input2=input2, weight=weight, bias=bias)
+    if len(weight.shape) != 3 or 0 in weight.shape:
+        raise ValueError(f"bilinear: weight must have shape (out, in1, in2), not empty, found {weight.shape}")
+    features, one, other = weight.shape
+    _check_features("bilinear", "input1", input1.shape, one, weight.shape)
+    _check_features("bilinear", "input2", input2.shape, other, weight.shape)
+    batch = input1.shape[:-1]
+    if input2.shape[:-1] != batch:
+        raise ValueError(
+            f"bilinear: input1 {input1.shape} and input2 {input2.shape} must agree in all axes but the last"
+        )
+    check.vector("bilinear", "bias", bias, features)
+    rows = product(batch)
+    check.elements("bilinear", "the products", (rows, one, other))
+    check.elements("bilinear", "the result", (*batch, features))
+    pairs = apply(OPS["multiply"], (reshape_to(input1, (rows, one, 1)), reshape_to(input2, (rows, 1, other))), {})[0]
+    matrix = reshape_to(weight, (features, one * other))
+    y = product_of(reshape_to(pairs, (rows, one * other)), matrix, transpose_b=True, bias=bias)
+    return reshape_to(y, (*batch, features))
 
 
 def linear_grad_input(weight: Any, grad_output: Any) -> Any:

@@ -17,6 +17,15 @@ def linear(draw: Draw) -> Call:
     return Call((x, w, None), gradients=(0, 1))
 
 
+def bilinear(draw: Draw) -> Call:
+    batch, one, other, outputs = draw.shape(0, 3, 5), draw.size(9), draw.size(9), draw.size(9)
+    apart = draw.broken(batch) if draw.bad and draw.maybe() else batch
+    x1, x2 = draw.normal(*batch, one + (1 if draw.bad and draw.maybe() else 0)), draw.normal(*apart, other)
+    weight = draw.normal(outputs, one, other)
+    bias = (draw.normal(outputs + (2 if draw.bad and draw.maybe() else 0)),) if draw.maybe() else ()
+    return Call((x1, x2, weight, *bias), gradients=(0, 1, 2, 3)[: 3 + len(bias)])
+
+
 def matmul(draw: Draw) -> Call:
     rows, inner, columns = draw.batch(17), draw.size(), draw.size()
     a, b = draw.normal(rows, inner), draw.normal(inner + (1 if draw.bad else 0), columns)
@@ -114,6 +123,7 @@ def reshape(draw: Draw) -> Call:
 _POSITIVE, _ANY = _unary(0.05, 4), _unary(-4, 4)
 
 FUNCTIONS: dict[str, Generator] = {
+    "bilinear": bilinear,
     "linear": linear,
     "linear_grad_bias": linear_grad_bias,
     "linear_grad_input": linear_grad_input,

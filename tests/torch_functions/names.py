@@ -22,13 +22,15 @@ _BY_FAMILY = {
         "pad interpolate upsample upsample_nearest upsample_bilinear pixel_shuffle pixel_unshuffle channel_shuffle "
         "unfold fold grid_sample affine_grid"
     ),
-    "dense": "linear bilinear one_hot",
+    "dense": "linear bilinear",
     "distance": "pairwise_distance cosine_similarity pdist",
     "loss": (
-        "binary_cross_entropy binary_cross_entropy_with_logits cosine_embedding_loss cross_entropy gaussian_nll_loss "
-        "hinge_embedding_loss huber_loss kl_div l1_loss margin_ranking_loss mse_loss multi_margin_loss "
-        "multilabel_margin_loss multilabel_soft_margin_loss nll_loss poisson_nll_loss smooth_l1_loss soft_margin_loss "
-        "triplet_margin_loss triplet_margin_with_distance_loss"
+        "binary_cross_entropy binary_cross_entropy_with_logits cross_entropy gaussian_nll_loss huber_loss kl_div "
+        "l1_loss mse_loss nll_loss one_hot poisson_nll_loss smooth_l1_loss"
+    ),
+    "margin": (
+        "cosine_embedding_loss hinge_embedding_loss margin_ranking_loss multi_margin_loss multilabel_margin_loss "
+        "multilabel_soft_margin_loss soft_margin_loss triplet_margin_loss triplet_margin_with_distance_loss"
     ),
 }
 FUNCTIONS: dict[str, str] = {name: family for family, names in _BY_FAMILY.items() for name in names.split()}
