@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""One contender in a process of its own: loads one network, answers, and runs when it is told to.
+
+    python benchmarks/contenders.py CONTENDER FOLDER BATCH THREADS
+
+FOLDER holds what `peers.py` exported. Talks in lines of JSON: first {"first_answer": seconds since the process started,
+"megabytes": peak memory, "error": against the float64 answer, "version": text}; then for every line {"seconds": s} on
+standard input the milliseconds of as many runs as fit, at least three; ends with its input.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Run = Callable[[], Any]
+
+
+def _cnnkern(folder: Path, x: Any, threads: int) -> tuple[Run, str]:
+    import cnnkern
+    from cnnkern import models
+
+    model = models.get((folder / "name").read_text("utf-8"))(weights=folder / "weights.npz").eval()
+    engine = cnnkern.compile(model, x.shape, threads=threads)
+    return lambda: engine(x), cnnkern.__version__
+
+
+def _torch(folder: Path, x: Any, threads: int, kind: str) -> tuple[Run, str]:
+    import torch
+
+    torch.set_num_threads(threads)
+    module = torch.jit.load(str(folder / "model.pt")).eval()
+    value = torch.from_numpy(x)
+    if kind == "channels_last":
+        module, value = module.to(memory_format=torch.channels_last), value.to(memory_format=torch.channels_last)
+    if kind == "frozen":
+        module = torch.jit.optimize_for_inference(torch.jit.freeze(module))
+
+    def run() -> Any:
+        with torch.inference_mode():
+            return module(value).numpy()
+
+    return run, torch.__version__
+
+
+def _onnxruntime(folder: Path, x: Any, threads: int) -> tuple[Run, str]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    session = onnxruntime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda: session.run(None, {name: x})[0], onnxruntime.__version__
+
+
+def _openvino(folder: Path, x: Any, threads: int) -> tuple[Run, str]:
+    import openvino
+
+    settings = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": "1",
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    request = openvino.Core().compile_model(folder / "model.onnx", "CPU", settings).create_infer_request()
+    return lambda: request.infer([x])[0], openvino.__version__.split("-")[0]
+
+
+def _ncnn(folder: Path, x: Any, threads: int) -> tuple[Run, str]:
+    import ncnn
+
+    net = ncnn.Net()
+    net.opt.num_threads = threads
+    net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
+    net.opt.use_bf16_storage = False
+    net.load_param(str(folder / "model.ncnn.param"))
+    net.load_model(str(folder / "model.ncnn.bin"))
+    source, result = net.input_names()[0], net.output_names()[0]
+
+    def run() -> Any:  # ncnn takes one image at a time
+        answers = []
+        for image in x:
+            extractor = net.create_extractor()
+            extractor.input(source, ncnn.Mat(image))
+            answers.append(np.array(extractor.extract(result)[1]))
+        return np.stack(answers)
+
+    return run, ncnn.__version__
+
+
+CONTENDERS: dict[str, Callable[[Path, Any, int], tuple[Run, str]]] = {
+    "cnnkern": _cnnkern,
+    "torch": lambda *arguments: _torch(*arguments, "eager"),
+    "torch channels_last": lambda *arguments: _torch(*arguments, "channels_last"),
+    "torch frozen": lambda *arguments: _torch(*arguments, "frozen"),
+    "onnxruntime": _onnxruntime,
+    "openvino": _openvino,
+    "ncnn": _ncnn,
+}
+
+
+def _age() -> float:
+    """Seconds since this process was started."""
+    ticks = float(Path("/proc/self/stat").read_text("utf-8").rpartition(")")[2].split()[19])
+    uptime = float(Path("/proc/uptime").read_text("utf-8").split()[0])
+    return uptime - ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _peak_kilobytes() -> int:
+    """Largest resident size so far (of this program, not of the process that started it)."""
+    lines = Path("/proc/self/status").read_text("utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+
+
+def main() -> None:
+    name, folder, batch, threads = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    x = np.ascontiguousarray(np.load(folder / "input.npy")[:batch])
+    run, version = CONTENDERS[name](folder, x, threads)
+    answer = np.asarray(run(), np.float64).reshape(batch, -1)
+    first = _age()
+    exact = np.load(folder / "answer.npy")[:batch].reshape(batch, -1)
+    error = float(np.linalg.norm(answer - exact) / np.linalg.norm(exact))
+    megabytes = _peak_kilobytes() / 1024
+    say = {"first_answer": first, "megabytes": megabytes, "error": error, "version": version}
+    print(json.dumps(say), flush=True)
+    for line in sys.stdin:
+        end = time.perf_counter() + json.loads(line)["seconds"]
+        times: list[float] = []
+        while len(times) < 3 or time.perf_counter() < end:
+            start = time.perf_counter()
+            run()
+            times.append((time.perf_counter() - start) * 1e3)
+        print(json.dumps(times), flush=True)
+
+
+if __name__ == "__main__":
+    main()
