@@ -21,6 +21,7 @@ from cnnkern.nn import init
 
 NAMES = models.list_models()
 HEADLESS = ("perceptron",)
+PAIRS = ("siamese",)
 VECTORS = ("perceptron", "mlp")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # Resize, crop and interpolation of the default weights in torchvision 0.28; the others are 256, 224, bilinear.
@@ -77,7 +78,7 @@ def test_entry(name: str) -> None:
         assert source and info.paper.split()[0].strip(",") in inspect.getsource(inspect.getmodule(builder))
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in HEADLESS])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in HEADLESS + PAIRS])
 def test_head_and_the_maps_before_it(name: str) -> None:
     model = outline(name)
     maps, classes = traced(model.features, name), traced(model, name)

@@ -21,6 +21,7 @@ from cnnkern.models.googlenet import GoogLeNet, GoogLeNetOutputs, googlenet
 from cnnkern.models.imagenet import imagenet_classes
 from cnnkern.models.inception import InceptionOutputs, InceptionV3, inception_v3
 from cnnkern.models.lenet import LeNet5, lenet5
+from cnnkern.models.localization import BoxNetwork, localization_loss, with_box_head
 from cnnkern.models.mobilenet_v1 import MobileNetV1, mobilenet_v1
 from cnnkern.models.mobilenet_v2 import MobileNetV2, mobilenet_v2
 from cnnkern.models.mobilenet_v3 import MobileNetV3, mobilenet_v3_large, mobilenet_v3_small
@@ -39,6 +40,7 @@ from cnnkern.models.resnet import (
 )
 from cnnkern.models.resnet_cifar import CIFARResNet, resnet20, resnet56
 from cnnkern.models.shufflenet import ShuffleNetV2, shufflenet_v2_x1_0
+from cnnkern.models.siamese import Siamese, siamese
 from cnnkern.models.squeezenet import SqueezeNet, squeezenet1_1
 from cnnkern.models.unet import UNet, unet
 from cnnkern.models.vgg import VGG, vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn
@@ -48,6 +50,7 @@ __all__ = [
     "VGG",
     "AlexNet",
     "AlexNet2012",
+    "BoxNetwork",
     "CIFARResNet",
     "CourseCNN",
     "DenseNet",
@@ -66,6 +69,7 @@ __all__ = [
     "Perceptron",
     "ResNet",
     "ShuffleNetV2",
+    "Siamese",
     "SqueezeNet",
     "UNet",
     "alexnet",
@@ -91,6 +95,7 @@ __all__ = [
     "info",
     "lenet5",
     "list_models",
+    "localization_loss",
     "mlp",
     "mobilenet_v1",
     "mobilenet_v2",
@@ -107,6 +112,7 @@ __all__ = [
     "resnet152",
     "resnext50_32x4d",
     "shufflenet_v2_x1_0",
+    "siamese",
     "squeezenet1_1",
     "unet",
     "vgg11",
@@ -119,4 +125,5 @@ __all__ = [
     "vgg19_bn",
     "wide_resnet50_2",
     "wide_resnet101_2",
+    "with_box_head",
 ]
