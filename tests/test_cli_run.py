@@ -13,7 +13,7 @@ import pytest
 from oracle import torch_or_skip
 from torch_graph import as_module, traced
 
-from cnnkern import cli, io, models
+from cnnkern import cli, io, models, nn
 from cnnkern.cli.run import top
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
@@ -99,6 +99,28 @@ def test_other_classes_and_labels(photographs: list[str], tmp_path: Path, capsys
     status, shown, errors = run(capsys, *arguments, "--labels", str(labels))
     assert status == 2 and not shown and "has 2 lines, the network 7 classes" in errors
     assert "absent.txt: No such file" in run(capsys, *arguments, "--labels", "absent.txt")[2]
+
+
+def test_weights_that_expect_other_values(
+    photographs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = models.googlenet(4, seed=1, transform_input=True).eval()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_var[...] = 0.05  # the initial weights are small
+    model.fc.weight[...] *= 100
+    io.save(tmp_path / "google.npz", model.state_dict())
+    arguments = ("--weights", str(tmp_path / "google.npz"), photographs[0])
+    with_it, without = (
+        next(iter(answers(run(capsys, "googlenet", *arguments, *more)[1]).values()))
+        for more in (["--transform-input"], [])
+    )
+    best = top(model(model.preprocess(np.asarray(Image.open(photographs[0]))))[0], 4)
+    assert [name for _, name in with_it] == [f"class {index}" for index, _ in best]
+    np.testing.assert_allclose([share for share, _ in with_it], [100 * share for _, share in best], atol=0.02)
+    assert with_it != without
+    status, _, errors = run(capsys, "resnet18", "--transform-input", *arguments)
+    assert status == 2 and "--transform-input is for googlenet and inception_v3, not for resnet18" in errors
 
 
 def test_an_image_that_cannot_be_read_does_not_stop_the_others(

@@ -44,6 +44,11 @@ def _add_run(commands: Any) -> None:
         metavar="FILE",
         help="names of the classes, one on each line (default: ImageNet's, for 1,000 classes)",
     )
+    parser.add_argument(
+        "--transform-input",
+        action="store_true",
+        help="the weights expect values in -1..1, as those that torchvision publishes for googlenet and inception_v3",
+    )
     parser.add_argument("--topk", type=_positive, default=5, metavar="K", help="how many classes to show (default: 5)")
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -28,7 +29,7 @@ class _Stop(Exception):
 def run(options: argparse.Namespace) -> int:
     """Print the best classes of each image. Returns 0; 1 if some images cannot be read; 2 if nothing can be done."""
     try:
-        network, classes = _network(options.name, options.weights, options.labels)
+        network, classes = _network(options)
     except _Stop as stop:
         print(f"cnnkern run: {stop}", file=sys.stderr)
         return 2
@@ -56,12 +57,16 @@ def run(options: argparse.Namespace) -> int:
 class _Network:
     """A compiled network and its preprocessing."""
 
-    def __init__(self, name: str, state: Mapping[str, Any]) -> None:
+    def __init__(self, name: str, state: Mapping[str, Any], transform_input: bool) -> None:
         builder, info = models.get(name), models.info(name)
         shape = info.batch()
         if info.resize_size is None or isinstance(shape[0], tuple):
             raise _Stop(f"{name} does not take one image: its input is {_shown(info.input_shape)}")
-        options = {}
+        options: dict[str, Any] = {}
+        if transform_input:
+            if "transform_input" not in inspect.signature(builder).parameters:
+                raise _Stop(f"--transform-input is for googlenet and inception_v3, not for {name}")
+            options["transform_input"] = True
         with init.skipped():
             heads = builder().heads
         # Weights that were trained for other classes than the default ones say so themselves.
@@ -78,14 +83,15 @@ class _Network:
         self.classes = found.shape[1]
 
 
-def _network(name: str, weights: str, labels: str | None) -> tuple[_Network, Sequence[str]]:
+def _network(arguments: argparse.Namespace) -> tuple[_Network, Sequence[str]]:
+    name, weights = arguments.name, arguments.weights
     try:
         models.get(name)
-        network = _Network(name, io.load(weights))
+        network = _Network(name, io.load(weights), arguments.transform_input)
     except (OSError, ValueError, ImportError) as error:
         head, _, rest = _reason(error).partition("\n")
         raise _Stop(f"{weights} does not fit {name}:\n{rest}" if rest else head) from error
-    return network, _classes(labels, network.classes)
+    return network, _classes(arguments.labels, network.classes)
 
 
 def _classes(path: str | None, count: int) -> Sequence[str]:
