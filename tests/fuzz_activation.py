@@ -9,6 +9,8 @@ _INPLACE = {"inplace": Arg(lambda rng: False, lambda rng: [*boolean(False).ruins
 _SEED = {"seed": integer(3, 0, 2**32 - 1, none=True)}
 _RATE = {"p": number(0.5, -0.1, 1.5, NAN, INF), "training": boolean(True), **_INPLACE, **_SEED}
 _TERM = array(2, 3, 4, exact=(0, 1, 2), numbers=True)
+_BACKWARD = {"grad_output": array(2, 3, 4, exact=(0, 1, 2)), "input": array(2, 3, 4, exact=(0, 1, 2))}
+_WITHOUT_OPTIONS = ("silu", "mish", "selu", "logsigmoid", "softsign", "hardswish", "hardsigmoid")
 
 # Entry of cnnkern.functional -> its arguments in a valid call.
 ACTIVATIONS: dict[str, dict[str, Arg]] = {
@@ -34,6 +36,13 @@ ACTIVATIONS: dict[str, dict[str, Arg]] = {
     },
     "pow": {**_INPUT, "exponent": number(1.5, NAN, INF)},
     **{name: {"input": _TERM, "other": _TERM} for name in ("maximum", "minimum")},
+    **{f"{name}_grad": _BACKWARD for name in _WITHOUT_OPTIONS},
+    "gelu_grad": {**_BACKWARD, "approximate": choice("tanh")},
+    "elu_grad": {**_BACKWARD, "alpha": number(0.5, NAN, INF)},
+    "celu_grad": {**_BACKWARD, "alpha": number(0.5, 0.0, NAN, INF)},
+    "softplus_grad": {**_BACKWARD, "beta": number(2.0), "threshold": number(10.0)},
+    "hardshrink_grad": {**_BACKWARD, "lambd": number(0.5)},
+    "softshrink_grad": {**_BACKWARD, "lambd": number(0.5, -0.1, NAN, INF)},
     "dropout1d": {"input": array(2, 3, 4, ranks=(2, 3), alone=True), **_RATE},
     "dropout2d": {"input": array(2, 3, 4, 4, ranks=(2, 3, 4, 5, 6, 7), alone=True), **_RATE},
     "dropout3d": {"input": array(2, 3, 2, 3, 2, ranks=(1, 2, 3, 4, 5, 6, 7), alone=True), **_RATE},

@@ -10,7 +10,7 @@ from cnnkern.functional import _check as check
 from cnnkern.functional._lowering import around
 from cnnkern.functional.elementwise import multiply, negative, unary
 from cnnkern.functional.shape import SLICE
-from cnnkern.graph import OPS, Attrs, KernelCall, Node, OpDef, Spec, Symbol, apply, define
+from cnnkern.graph import Attrs, KernelCall, Node, OpDef, Spec, Symbol, apply, define
 
 RELU = unary("relu")
 LEAKY_RELU = unary("leaky_relu", parameters=("slope",))
@@ -75,7 +75,8 @@ def clamped(input: Any, low: float, high: float) -> Any:
     return apply(CLAMP, (input,), {"low": low, "high": high})[0]
 
 
-def _bounds(function: str, min_val: Any, max_val: Any) -> Attrs:
+def bounds(function: str, min_val: Any, max_val: Any) -> Attrs:
+    """Attributes of a clamp."""
     low, high = check.number(function, "min_val", min_val), check.number(function, "max_val", max_val)
     if not low <= high:
         raise ValueError(f"{function}: min_val must not be above max_val, found {low} and {high}")
@@ -86,7 +87,7 @@ def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: b
     """min(max(x, min_val), max_val). The gradient is 0 at and beyond the bounds. inplace=True is refused."""
     check.floating("hardtanh", input=input)
     check.not_in_place("hardtanh", inplace)
-    return apply(CLAMP, (input,), _bounds("hardtanh", min_val, max_val))[0]
+    return apply(CLAMP, (input,), bounds("hardtanh", min_val, max_val))[0]
 
 
 def relu6(input: Any, inplace: bool = False) -> Any:
@@ -134,51 +135,3 @@ def glu(input: Any, dim: int = -1) -> Any:
         apply(SLICE, (input,), {"axis": axis, "start": start, "stop": start + size // 2})[0] for start in (0, size // 2)
     )
     return multiply(first, sigmoid(second))
-
-
-def _backward(function: str, op: str, grad_output: Any, saved_name: str, saved: Any, attrs: Attrs) -> Any:
-    check.floating(function, **{"grad_output": grad_output, saved_name: saved})
-    check.same_shape(function, "grad_output", grad_output, saved.shape)
-    return apply(OPS[op], (grad_output, saved), attrs)[0]
-
-
-def relu_grad(grad_output: Any, input: Any) -> Any:
-    """Gradient of `relu`: grad_output where input > 0, else 0 (also at 0). Both of one shape."""
-    return _backward("relu_grad", "relu_grad", grad_output, "input", input, {})
-
-
-def leaky_relu_grad(grad_output: Any, input: Any, negative_slope: float = 0.01) -> Any:
-    """Gradient of `leaky_relu`: grad_output where input > 0, else negative_slope * grad_output."""
-    slope = check.number("leaky_relu_grad", "negative_slope", negative_slope)
-    return _backward("leaky_relu_grad", "leaky_relu_grad", grad_output, "input", input, {"slope": slope})
-
-
-def sigmoid_grad(grad_output: Any, output: Any) -> Any:
-    """Gradient of `sigmoid` from its result: grad_output * output * (1 - output)."""
-    return _backward("sigmoid_grad", "sigmoid_grad", grad_output, "output", output, {})
-
-
-def tanh_grad(grad_output: Any, output: Any) -> Any:
-    """Gradient of `tanh` from its result: grad_output * (1 - output^2)."""
-    return _backward("tanh_grad", "tanh_grad", grad_output, "output", output, {})
-
-
-def hardtanh_grad(grad_output: Any, input: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
-    """Gradient of `hardtanh`: grad_output where min_val < input < max_val, else 0."""
-    return _backward(
-        "hardtanh_grad", "clamp_grad", grad_output, "input", input, _bounds("hardtanh_grad", min_val, max_val)
-    )
-
-
-def softmax_grad(grad_output: Any, output: Any, dim: int) -> Any:
-    """Gradient of `softmax` from its result: output * (grad_output - sum along dim of grad_output * output)."""
-    check.floating("softmax_grad", output=output)
-    axis = check.axis("softmax_grad", "dim", dim, len(output.shape))
-    return _backward("softmax_grad", "softmax_grad", grad_output, "output", output, {"axis": axis})
-
-
-def log_softmax_grad(grad_output: Any, output: Any, dim: int) -> Any:
-    """Gradient of `log_softmax` from its result: grad_output - exp(output) * sum along dim of grad_output."""
-    check.floating("log_softmax_grad", output=output)
-    axis = check.axis("log_softmax_grad", "dim", dim, len(output.shape))
-    return _backward("log_softmax_grad", "log_softmax_grad", grad_output, "output", output, {"axis": axis})

@@ -12,7 +12,7 @@ from cnnkern.functional.elementwise import abs as absolute
 from cnnkern.functional.elementwise import exp, pow, scaled, square, subtract, unary
 from cnnkern.graph import OPS, Attrs, apply
 
-_SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # Klambauer et al., 2017
+SELU = {"alpha": 1.6732632423543772, "beta": 1.0507009873554805, "gamma": 1.0}  # Klambauer et al., 2017
 _ROOT = math.sqrt(2 / math.pi)
 _CUBIC = 0.044715
 
@@ -87,17 +87,22 @@ def selu(input: Any, inplace: bool = False) -> Any:
     """scale * elu(x, alpha) with the two numbers that keep mean and variance (Klambauer et al., 2017)."""
     check.floating("selu", input=input)
     check.not_in_place("selu", inplace)
-    return apply(ELU, (input,), {"alpha": _SELU_ALPHA, "beta": _SELU_SCALE, "gamma": 1.0})[0]
+    return apply(ELU, (input,), SELU)[0]
+
+
+def celu_attrs(function: str, alpha: Any) -> Attrs:
+    """Attributes of the ELU that a CELU is."""
+    scale = check.finite(function, "alpha", alpha)
+    if scale == 0.0 or math.isinf(1.0 / scale):
+        raise ValueError(f"{function}: alpha must not be 0, found {scale}")
+    return {"alpha": scale, "beta": 1.0, "gamma": 1.0 / scale}
 
 
 def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     """x where x > 0, else alpha * (exp(x / alpha) - 1) (Barron, 2017); alpha is not 0. inplace=True is refused."""
     check.floating("celu", input=input)
     check.not_in_place("celu", inplace)
-    scale = check.finite("celu", "alpha", alpha)
-    if scale == 0.0 or math.isinf(1.0 / scale):
-        raise ValueError(f"celu: alpha must not be 0, found {scale}")
-    return apply(ELU, (input,), {"alpha": scale, "beta": 1.0, "gamma": 1.0 / scale})[0]
+    return apply(ELU, (input,), celu_attrs("celu", alpha))[0]
 
 
 def silu(input: Any, inplace: bool = False) -> Any:

@@ -2,6 +2,7 @@
 """Activations, softmax and its relatives, and functions of one element that PyTorch has outside nn.functional."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -156,6 +157,14 @@ def _backward(draw: Draw, x: Array, **options: Any) -> Call:
     return Call((draw.normal(*(draw.broken(x.shape) if draw.bad else x.shape)), x), options)
 
 
+def _plain_grad(draw: Draw) -> Call:
+    return _backward(draw, values(draw))
+
+
+def _shrink_grad(draw: Draw) -> Call:
+    return _backward(draw, values(draw), lambd=draw.choice((0.5, 1.0, 0.0)))
+
+
 def _softmax_grad(draw: Draw) -> Call:
     x, dim = _along(draw)
     return _backward(draw, np.abs(x) / (1 + np.abs(x)), dim=0 if draw.bad else dim)
@@ -210,6 +219,14 @@ FUNCTIONS: dict[str, Generator] = {
     "relu_grad": lambda draw: _backward(draw, values(draw)),
     "leaky_relu_grad": lambda draw: _backward(draw, values(draw), negative_slope=draw.choice((0.01, 0.3))),
     "hardtanh_grad": lambda draw: _backward(draw, values(draw), min_val=-0.5, max_val=draw.choice((0.5, 3.0))),
+    **dict.fromkeys(("silu_grad", "mish_grad", "selu_grad", "hardswish_grad", "logsigmoid_grad"), _plain_grad),
+    "softsign_grad": _plain_grad,
+    "hardsigmoid_grad": lambda draw: replace(_plain_grad(draw), tolerance=1e-6),
+    "gelu_grad": lambda draw: _backward(draw, values(draw), approximate=draw.choice(("none", "tanh"))),
+    "elu_grad": lambda draw: _backward(draw, values(draw), alpha=draw.choice((1.0, 0.5, 2))),
+    "celu_grad": lambda draw: replace(_backward(draw, values(draw), alpha=draw.choice((1.0, 0.5, 2))), tolerance=1e-6),
+    "softplus_grad": lambda draw: _backward(draw, values(draw), beta=draw.choice((1.0, 2)), threshold=5.0),
+    **dict.fromkeys(("hardshrink_grad", "softshrink_grad"), _shrink_grad),
     "sigmoid_grad": lambda draw: _backward(draw, draw.uniform(0, 1, *draw.shape(0, 6, 7))),
     "tanh_grad": lambda draw: _backward(draw, draw.uniform(-1, 1, *draw.shape(0, 6, 7))),
     **dict.fromkeys(("softmax_grad", "log_softmax_grad"), _softmax_grad),
@@ -245,14 +262,21 @@ def _softmax_backward(torch: Any, log: bool) -> Callable[..., Any]:
     return gradient
 
 
+def _autograd(name: str) -> Counterpart:
+    return autograd(lambda torch, x, **options: getattr(torch.nn.functional, name)(x, **options))
+
+
+_DIFFERENTIATED = (
+    *("relu", "leaky_relu", "hardtanh", "silu", "gelu", "mish", "elu", "selu", "celu", "softplus", "logsigmoid"),
+    *("softsign", "hardswish", "hardsigmoid", "hardshrink", "softshrink"),
+)
+
 OWN: dict[str, Counterpart] = {
     **{
         name: lambda torch, name=name: getattr(torch, name)  # type: ignore[misc]
         for name in ("abs", "pow", "reciprocal", "rsqrt", "maximum", "minimum")
     },
-    "relu_grad": autograd(lambda torch, x: torch.relu(x)),
-    "leaky_relu_grad": autograd(lambda torch, x, **options: torch.nn.functional.leaky_relu(x, **options)),
-    "hardtanh_grad": autograd(lambda torch, x, **options: torch.nn.functional.hardtanh(x, **options)),
+    **{f"{name}_grad": _autograd(name) for name in _DIFFERENTIATED},
     "sigmoid_grad": lambda torch: _sigmoid_grad,
     "tanh_grad": lambda torch: _tanh_grad,
     "softmax_grad": lambda torch: _softmax_backward(torch, False),
