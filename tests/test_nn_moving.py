@@ -12,6 +12,32 @@ import cnnkern
 from cnnkern import nn
 
 LAYERS: list[tuple[str, tuple[Any, ...], dict[str, Any], tuple[int, ...]]] = [
+    ("GroupNorm", (3, 18), {"eps": 1e-3}, (2, 18, 5, 6)),
+    ("GroupNorm", (2, 6), {"affine": False}, (3, 6, 7)),
+    ("LayerNorm", ((6, 5),), {}, (2, 3, 6, 5)),
+    ("LayerNorm", (9,), {"bias": False}, (4, 9)),
+    ("LayerNorm", (9,), {"elementwise_affine": False}, (4, 9)),
+    ("RMSNorm", (9,), {"eps": 1e-3}, (4, 9)),
+    ("RMSNorm", ((3, 4),), {}, (4, 3, 4)),
+    ("InstanceNorm1d", (4,), {"affine": True}, (2, 4, 9)),
+    ("InstanceNorm2d", (17,), {}, (2, 17, 5, 6)),
+    ("InstanceNorm2d", (5,), {"affine": True, "track_running_stats": True, "momentum": 0.3}, (3, 5, 5, 6)),
+    ("InstanceNorm3d", (2,), {}, (2, 3, 4, 5)),
+    ("BatchNorm3d", (4,), {}, (2, 4, 3, 4, 5)),
+    ("ZeroPad2d", ((1, 2, 0, 3),), {}, (2, 17, 5, 6)),
+    ("ZeroPad1d", (2,), {}, (2, 3, 5)),
+    ("ConstantPad2d", (1, 1.5), {}, (2, 17, 5, 6)),
+    ("ConstantPad3d", (1, -2.0), {}, (1, 2, 3, 4, 5)),
+    ("ReflectionPad1d", (2,), {}, (2, 3, 5)),
+    ("ReflectionPad2d", ((2, 1, 3, 0),), {}, (2, 17, 5, 6)),
+    ("ReflectionPad3d", (1,), {}, (1, 2, 3, 4, 5)),
+    ("ReplicationPad1d", ((3, 1),), {}, (3, 5)),
+    ("ReplicationPad2d", (2,), {}, (2, 17, 5, 6)),
+    ("ReplicationPad3d", (1,), {}, (1, 2, 3, 4, 5)),
+    ("CircularPad2d", ((1, 2, 0, 3),), {}, (2, 17, 5, 6)),
+    ("Unfold", (3,), {"padding": 1, "stride": 2}, (2, 3, 6, 7)),
+    ("Fold", ((6, 7), (2, 3)), {"stride": (1, 2)}, (2, 12, 15)),
+    ("Unflatten", (1, (3, -1)), {}, (2, 12, 5)),
     ("LocalResponseNorm", (5, 2.0, 0.75, 2.0), {}, (2, 17, 5, 6)),
     ("LocalResponseNorm", (4,), {}, (2, 6, 9)),
     ("PixelShuffle", (2,), {}, (2, 12, 5, 6)),
@@ -50,3 +76,27 @@ def test_a_channel_shuffle_is_its_formula() -> None:
     x = normal(2, 6, 3, 3).astype(np.float32)
     want = x.reshape(2, 3, 2, 3, 3).transpose(0, 2, 1, 3, 4).reshape(x.shape)
     np.testing.assert_array_equal(nn.ChannelShuffle(3)(x), want)
+
+
+def test_fixed_filters_see_every_channel() -> None:
+    kernels = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]]])
+    x = normal(2, 3, 5, 6).astype(np.float32)
+    y = nn.FixedFilter(3, kernels)(x)
+    assert y.shape == (2, 6, 4, 5)
+    np.testing.assert_allclose(y[:, 0::2], x[:, :, :-1, :-1] + x[:, :, 1:, 1:], 1e-6, 1e-6)
+    np.testing.assert_allclose(y[:, 1::2], x[:, :, :-1, 1:] + x[:, :, 1:, :-1], 1e-6, 1e-6)
+    assert not dict(nn.FixedFilter(3, kernels).named_parameters())
+
+
+def test_sobel_finds_edges() -> None:
+    """An image of two halves, 0 and 255: 4 * 255 along the edge, nothing elsewhere."""
+    x = np.zeros((1, 1, 6, 6), np.float32)
+    x[:, :, 3:] = 255
+    y = nn.Sobel()(x)
+    want = np.zeros((6, 6))
+    want[2:4] = 1020
+    np.testing.assert_allclose(y[0, 0], want, 1e-6, 1e-6)
+    np.testing.assert_allclose(nn.Sobel(0)(x)[0, 0], want[1:-1, 1:-1], 1e-6, 1e-6)
+    edges = cnnkern.compile(nn.Sobel().eval(), (2, 3, 9, 8))
+    image = normal(2, 3, 9, 8).astype(np.float32)
+    np.testing.assert_allclose(edges(image), nn.Sobel()(image), 1e-5, 1e-5)

@@ -92,6 +92,7 @@ from cnnkern.functional.dropout import (
     feature_alpha_dropout,
     stochastic_depth,
 )
+from cnnkern.functional.edges import sobel
 from cnnkern.functional.elementwise import (
     OPERATORS as _OPERATORS,
 )
@@ -139,7 +140,9 @@ from cnnkern.functional.noise import gumbel_softmax, rrelu
 from cnnkern.functional.norm import batch_norm, batch_norm_grad, batch_norm_training
 from cnnkern.functional.normalize import normalize
 from cnnkern.functional.optim import adam_step, sgd_step
+from cnnkern.functional.padding import pad
 from cnnkern.functional.permute import permute, pixel_shuffle, pixel_unshuffle, transpose
+from cnnkern.functional.pieces import chunk, narrow, split, unflatten
 from cnnkern.functional.piecewise import hardshrink, hardsigmoid, hardswish, prelu, softshrink, threshold
 from cnnkern.functional.pool import (
     avg_pool1d,
@@ -167,7 +170,7 @@ from cnnkern.functional.regression import (
 )
 from cnnkern.functional.resample import channel_shuffle, flip
 from cnnkern.functional.response import local_response_norm, local_response_norm_grad
-from cnnkern.functional.shape import concat, flatten, pad, reshape
+from cnnkern.functional.shape import concat, flatten, reshape
 from cnnkern.functional.smooth import (
     celu,
     elu,
@@ -180,6 +183,7 @@ from cnnkern.functional.smooth import (
     softsign,
     tanhshrink,
 )
+from cnnkern.functional.windows import fold, unfold
 from cnnkern.graph import OPERATORS as _SYMBOL_OPERATORS
 from cnnkern.graph import install as _install
 
@@ -218,6 +222,7 @@ __all__ = [
     "celu",
     "celu_grad",
     "channel_shuffle",
+    "chunk",
     "concat",
     "contrastive_loss",
     "conv1d",
@@ -250,6 +255,7 @@ __all__ = [
     "feature_alpha_dropout",
     "flatten",
     "flip",
+    "fold",
     "gaussian_nll_loss",
     "gelu",
     "gelu_grad",
@@ -309,6 +315,7 @@ __all__ = [
     "multilabel_margin_loss",
     "multilabel_soft_margin_loss",
     "multiply",
+    "narrow",
     "negative",
     "nll_loss",
     "normalize",
@@ -339,6 +346,7 @@ __all__ = [
     "silu",
     "silu_grad",
     "smooth_l1_loss",
+    "sobel",
     "soft_margin_loss",
     "softmax",
     "softmax_grad",
@@ -349,6 +357,7 @@ __all__ = [
     "softshrink_grad",
     "softsign",
     "softsign_grad",
+    "split",
     "sqrt",
     "square",
     "stochastic_depth",
@@ -360,6 +369,8 @@ __all__ = [
     "transpose",
     "triplet_margin_loss",
     "triplet_margin_with_distance_loss",
+    "unflatten",
+    "unfold",
     "upsample",
     "upsample_bilinear",
     "upsample_nearest",

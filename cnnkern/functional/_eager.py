@@ -30,7 +30,11 @@ def evaluate(
         return _by_reference(op, inputs, attrs, out)
     arrays = tuple([plain(value) for value in inputs])
     specs = op.infer(arrays, attrs)
-    if op.lower is None or any(array is not None and not array.size for array in arrays) or 0 in specs[0].shape:
+    if (
+        op.lower is None
+        or any(array is not None and not array.size for array in arrays)
+        or any(0 in spec.shape for spec in specs)
+    ):
         return _by_reference(op, inputs, attrs, out)
     outputs = tuple([np.empty(spec.shape, spec.dtype) for spec in specs])
     direct = False

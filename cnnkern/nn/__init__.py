@@ -27,8 +27,26 @@ from cnnkern.nn.dropout import (
     FeatureAlphaDropout,
     StochasticDepth,
 )
+from cnnkern.nn.group_norm import GroupNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, LayerNorm, RMSNorm
 from cnnkern.nn.module import Module
-from cnnkern.nn.norm import BatchNorm1d, BatchNorm2d, LocalResponseNorm
+from cnnkern.nn.norm import BatchNorm1d, BatchNorm2d, BatchNorm3d, LocalResponseNorm
+from cnnkern.nn.padding import (
+    CircularPad1d,
+    CircularPad2d,
+    CircularPad3d,
+    ConstantPad1d,
+    ConstantPad2d,
+    ConstantPad3d,
+    ReflectionPad1d,
+    ReflectionPad2d,
+    ReflectionPad3d,
+    ReplicationPad1d,
+    ReplicationPad2d,
+    ReplicationPad3d,
+    ZeroPad1d,
+    ZeroPad2d,
+    ZeroPad3d,
+)
 from cnnkern.nn.pool import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -49,7 +67,7 @@ from cnnkern.nn.pool import (
     MinPool2d,
     MinPool3d,
 )
-from cnnkern.nn.rearrange import ChannelShuffle, PixelShuffle, PixelUnshuffle
+from cnnkern.nn.rearrange import ChannelShuffle, PixelShuffle, PixelUnshuffle, Unflatten
 from cnnkern.nn.smooth import (
     CELU,
     ELU,
@@ -71,6 +89,7 @@ from cnnkern.nn.smooth import (
 from cnnkern.nn.squeeze import SqueezeExcitation
 from cnnkern.nn.summary import LayerRow, Summary, count_macs
 from cnnkern.nn.upsample import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
+from cnnkern.nn.windows import FixedFilter, Fold, Sobel, Unfold
 
 __all__ = [
     "CELU",
@@ -90,7 +109,14 @@ __all__ = [
     "AvgPool3d",
     "BatchNorm1d",
     "BatchNorm2d",
+    "BatchNorm3d",
     "ChannelShuffle",
+    "CircularPad1d",
+    "CircularPad2d",
+    "CircularPad3d",
+    "ConstantPad1d",
+    "ConstantPad2d",
+    "ConstantPad3d",
     "Conv1d",
     "Conv2d",
     "Conv3d",
@@ -102,12 +128,19 @@ __all__ = [
     "Dropout2d",
     "Dropout3d",
     "FeatureAlphaDropout",
+    "FixedFilter",
     "Flatten",
+    "Fold",
+    "GroupNorm",
     "Hardshrink",
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
     "Identity",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
+    "LayerNorm",
     "LayerRow",
     "LeakyReLU",
     "Linear",
@@ -130,12 +163,20 @@ __all__ = [
     "PReLU",
     "PixelShuffle",
     "PixelUnshuffle",
+    "RMSNorm",
     "RReLU",
     "ReLU",
     "ReLU6",
+    "ReflectionPad1d",
+    "ReflectionPad2d",
+    "ReflectionPad3d",
+    "ReplicationPad1d",
+    "ReplicationPad2d",
+    "ReplicationPad3d",
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "Sobel",
     "Softmax",
     "Softmin",
     "Softplus",
@@ -147,9 +188,14 @@ __all__ = [
     "Tanh",
     "Tanhshrink",
     "Threshold",
+    "Unflatten",
+    "Unfold",
     "Upsample",
     "UpsamplingBilinear2d",
     "UpsamplingNearest2d",
+    "ZeroPad1d",
+    "ZeroPad2d",
+    "ZeroPad3d",
     "count_macs",
     "init",
 ]

@@ -89,6 +89,12 @@ class BatchNorm1d(_BatchNorm):
     ranks = (2, 3)
 
 
+class BatchNorm3d(_BatchNorm):
+    """Batch normalization of (N, C, D, H, W) over N, D, H, W; otherwise as `BatchNorm2d`."""
+
+    ranks = (5,)
+
+
 class LocalResponseNorm(Module):
     """x / (k + alpha / size * sum of x^2 over `size` neighbouring channels)^beta (Krizhevsky et al., 2012)."""
 

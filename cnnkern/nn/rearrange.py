@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Layers that move elements: pixel and channel shuffles."""
+"""Layers that move elements: pixel and channel shuffles, an axis taken apart."""
 
 from __future__ import annotations
 
@@ -50,3 +50,22 @@ class ChannelShuffle(Module):
 
     def extra_repr(self) -> str:
         return f"groups={self.groups}"
+
+
+class Unflatten(Module):
+    """Axis `dim` taken apart into several of the sizes `unflattened_size`, one of which may be -1."""
+
+    def __init__(self, dim: int, unflattened_size: Any) -> None:
+        self.dim = check.integer("Unflatten", "dim", dim)
+        if not isinstance(unflattened_size, (tuple, list)):
+            raise TypeError(f"Unflatten: unflattened_size must be a tuple of integers, found {unflattened_size!r}")
+        self.unflattened_size = tuple(
+            check.integer("Unflatten", "unflattened_size", size, -1) for size in unflattened_size
+        )
+
+    def forward(self, input: Any) -> Any:
+        """(..., n, ...) -> (..., *unflattened_size, ...)."""
+        return functional.unflatten(input, self.dim, self.unflattened_size)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}, unflattened_size={self.unflattened_size}"
