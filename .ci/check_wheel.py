@@ -7,7 +7,13 @@ from pathlib import Path
 
 LIMIT_MB = 5.0
 NEEDED = {".py", ".pyi", ".so", ".npz", ".txt", ".typed"}
-REQUIRED = {"cnnkern/__init__.py", "cnnkern/py.typed", "cnnkern/_core.pyi", "cnnkern/data/digits.npz"}
+REQUIRED = {
+    "cnnkern/__init__.py",
+    "cnnkern/py.typed",
+    "cnnkern/_core.pyi",
+    "cnnkern/data/digits.npz",
+    "cnnkern/models/imagenet.txt",
+}
 
 wheel = Path(sys.argv[1])
 size = wheel.stat().st_size / 1e6

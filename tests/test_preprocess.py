@@ -140,6 +140,15 @@ def test_gray_networks_and_gray_images() -> None:
     np.testing.assert_array_equal(colour, Preprocess(28, 28)(np.stack([gray] * 3, 2)))
 
 
+def test_networks_of_other_channels() -> None:
+    image = noise(np.random.default_rng(7), 12, 14, 4)
+    four = Preprocess(8, 8, mean=(0.5,) * 4, std=(0.25,) * 4)
+    expected = (resize(image, (8, 9))[:, :8].transpose(2, 0, 1).astype(np.float32) / np.float32(255) - 0.5) / 0.25
+    np.testing.assert_array_equal(four(image), expected[None])
+    with pytest.raises(ValueError, match=r"shape \(H, W, 4\) or \(H, W\), found \(12, 14, 3\)"):
+        four(Image.fromarray(image[:, :, :3].copy()))
+
+
 def test_figures_can_be_changed() -> None:
     preprocess = Preprocess().replace(resize_size=320, crop_size=288, interpolation="bicubic")
     assert (preprocess.resize_size, preprocess.crop_size, preprocess.interpolation) == (320, 288, "bicubic")
@@ -153,7 +162,7 @@ def test_figures_can_be_changed() -> None:
         ({"resize_size": 2.5}, "sizes must be positive integers"),
         ({"interpolation": "magic"}, "interpolation must be one of nearest"),
         ({"mean": (0.5,)}, "one value per channel"),
-        ({"mean": (0, 0), "std": (1, 1)}, "1 or 3 channels"),
+        ({"mean": (), "std": ()}, "one value per channel"),
         ({"std": (1, 0, 1)}, "std must be positive"),
     ],
 )

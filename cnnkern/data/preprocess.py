@@ -28,7 +28,7 @@ class Preprocess:
         resize_size: length of the shorter side; None leaves the size alone.
         crop_size: side of the square that is cut out, or (height, width); a smaller image gets a black border.
         interpolation: "nearest", "box", "bilinear", "bicubic" or "lanczos".
-        mean: per channel, of values in 0..1. Its length is the number of channels, 3 or 1.
+        mean: per channel, of values in 0..1. Its length is the number of channels.
         std: per channel.
 
     `preprocess.replace(crop_size=320)` is a copy with other figures.
@@ -53,10 +53,9 @@ class Preprocess:
             raise ValueError(
                 f"Preprocess: interpolation must be one of {', '.join(INTERPOLATIONS)}, found {self.interpolation!r}"
             )
-        if len(self.mean) != len(self.std) or len(self.mean) not in (1, 3):
+        if len(self.mean) != len(self.std) or not self.mean:
             raise ValueError(
-                f"Preprocess: mean and std must have one value per channel, for 1 or 3 channels, "
-                f"found {self.mean} and {self.std}"
+                f"Preprocess: mean and std must have one value per channel, found {self.mean} and {self.std}"
             )
         if not all(value > 0 for value in self.std):
             raise ValueError(f"Preprocess: std must be positive, found {self.std}")
@@ -68,8 +67,9 @@ class Preprocess:
     def __call__(self, images: Any) -> npt.NDArray[np.float32]:
         """One image or a sequence of images -> (N, C, height, width) float32.
 
-        An image is a Pillow image, or a uint8 array (H, W, 3), (H, W, 1) or (H, W); an array (N, H, W, 3) is a
-        sequence. Gray images for a network of three channels get three equal ones. Images may have different sizes.
+        An image is a Pillow image, or a uint8 array (H, W, C), (H, W, 1) or (H, W); an array (N, H, W, C) is a
+        sequence. Gray images get as many equal channels as the network takes, Pillow images become gray for a network
+        of one channel. Images may have different sizes.
 
         Raises:
             TypeError: something else than such images.
@@ -149,7 +149,7 @@ def _is_pillow(image: Any) -> bool:
 def _as_bytes(image: Any, channels: int) -> Bytes:
     """An image as (H, W, channels) uint8."""
     if _is_pillow(image):
-        image = np.asarray(image.convert("RGB" if channels == 3 else "L"))
+        image = np.asarray(image.convert("L" if channels == 1 else "RGB"))
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
         found = f"{image.dtype} array" if isinstance(image, np.ndarray) else type(image).__name__
         raise TypeError(f"preprocess: an image must be a Pillow image or a uint8 array (H, W, 3), found {found}")
