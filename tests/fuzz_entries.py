@@ -296,6 +296,10 @@ def _pools(axes: int) -> dict[str, dict[str, Arg]]:
     return {
         f"max_pool{axes}d": {"input": x, **dilated, "return_indices": boolean(True)},
         f"min_pool{axes}d": {"input": x, **dilated, "return_indices": boolean(True)},
+        f"lp_pool{axes}d": {
+            "input": x, "norm_type": number(2.0, 0.0), "kernel_size": window["kernel_size"],
+            "stride": window["stride"], "ceil_mode": boolean(True),
+        },
         f"max_pool{axes}d_grad": {"grad_output": dy, "indices": places, "input_size": shape, **dilated},
         f"avg_pool{axes}d": {"input": x, **counted},
         f"avg_pool{axes}d_grad": {"grad_output": dy, "input_size": shape, **counted},

@@ -96,12 +96,12 @@ class TestMaxPool:
         dx = reference.max_pool2d_grad(dy, indices, input_shape=shape, **without(attributes, "output_size"))
         assert_close(dx, tx.grad)
 
-    def test_nan_wins_and_the_first_of_several(self) -> None:
+    def test_nan_wins_and_the_last_of_several(self) -> None:
         x = np.array([[1.0, np.nan, 5.0], [np.inf, np.nan, 2.0], [3.0, 4.0, 0.0]])[None, None]
         attributes: dict[str, Any] = {"kernel": (2, 2), "stride": (1, 1), "padding": ((0, 0), (0, 0))}
         y, indices = reference.max_pool2d(x, output_size=(2, 2), **attributes)
         assert np.isnan(y).all()
-        assert indices.tolist() == [[[[1, 1], [4, 4]]]]
+        assert indices.tolist() == [[[[4, 4], [4, 4]]]]  # as in PyTorch
         y, indices = reference.max_pool2d(x[..., 2:, :], output_size=(1, 2), **{**attributes, "kernel": (1, 2)})
         assert (y.tolist(), indices.tolist()) == ([[[[4.0, 4.0]]]], [[[[1, 1]]]])
 

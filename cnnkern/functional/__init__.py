@@ -75,6 +75,9 @@ from cnnkern.functional.conv import (
 from cnnkern.functional.conv_transpose import conv_transpose1d, conv_transpose2d, conv_transpose3d
 from cnnkern.functional.dense import bilinear, linear, linear_grad_bias, linear_grad_input, linear_grad_weight, matmul
 from cnnkern.functional.derived_pool import (
+    lp_pool1d,
+    lp_pool2d,
+    lp_pool3d,
     max_unpool1d,
     max_unpool2d,
     max_unpool3d,
@@ -292,6 +295,9 @@ __all__ = [
     "log_softmax_grad",
     "logsigmoid",
     "logsigmoid_grad",
+    "lp_pool1d",
+    "lp_pool2d",
+    "lp_pool3d",
     "margin_ranking_loss",
     "matmul",
     "max_pool1d",

@@ -104,12 +104,12 @@ def windows(
             raise ValueError(
                 f"{function}: padding must be at most half of the kernel's {name} {extent}, found {pads[i]}"
             )
-        if extent > x[2 + i] + 2 * pads[i]:
+        size.append(_output_size(x[2 + i], kernel[i], strides[i], pads[i], dilations[i], ceil))
+        if size[-1] < 1:
             raise ValueError(
                 f"{function}: the kernel's {name} {extent} is larger than the padded input's {x[2 + i] + 2 * pads[i]} "
                 f"(input: {x}, kernel_size: {kernel}, padding: {pads}, dilation: {dilations})"
             )
-        size.append(_output_size(x[2 + i], kernel[i], strides[i], pads[i], dilations[i], ceil))
     attrs: Attrs = {"kernel": kernel, "stride": strides, "padding": tuple([(pad, pad) for pad in pads])}
     if function.startswith("max"):
         attrs["dilation"] = dilations

@@ -37,7 +37,7 @@ def _checked(function: str, axes: int, input: Shape, weight: Shape, geometry: tu
             )
         size.append((x[2 + i] - 1) * strides[i] + dilations[i] * (weight[2 + i] - 1) + 1 + extras[i] - 2 * pads[i])
     y = (x[0], check.integer(function, "output channels", weight[1] * groups, 1), *size)
-    if min(size) < 0:
+    if min(size) < 1:
         raise ValueError(f"{function}: the result would have size {tuple(size)} {shapes}, padding: {padding!r})")
     check.elements(function, "the output", y)
     attrs: Attrs = {"stride": strides, "padding": pads, "extra": extras, "dilation": dilations, "groups": groups}

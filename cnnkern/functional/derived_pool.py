@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What is made of pooling: minima, and the partial inverse of a maximum."""
+"""What is made of pooling: minima, norms of windows, and the partial inverse of a maximum."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from cnnkern.functional import _check as check
-from cnnkern.functional._pooling import check_plane, checked_indices, max_pool
-from cnnkern.functional.elementwise import negative
+from cnnkern.functional._pooling import avg_pool, check_plane, checked_indices, max_pool
+from cnnkern.functional.elementwise import multiply, negative, pow
 from cnnkern.functional.shape import add_batch, drop_batch
-from cnnkern.graph import Attrs, KernelCall, Node, Shape, Spec, Symbol, apply, define
+from cnnkern.graph import Attrs, KernelCall, Node, Shape, Spec, Symbol, apply, define, product
 
 
 def _infer_unpool(inputs: Any, attrs: Attrs) -> tuple[Spec, ...]:
@@ -85,6 +85,20 @@ def _min_pool(axes: int, input: Any, window: tuple[Any, ...], return_indices: An
     return (negative(found[0]), found[1]) if return_indices else negative(found)
 
 
+def _lp_pool(axes: int, input: Any, norm_type: Any, kernel_size: Any, stride: Any, ceil_mode: Any) -> Any:
+    name = f"lp_pool{axes}d"
+    check.floating(name, input=input)
+    power = check.number(name, "norm_type", norm_type)
+    if power == 0:
+        raise ValueError(f"{name}: norm_type must not be 0")
+    pixels = product(check.sizes(name, "kernel_size", kernel_size, axes, 1))
+    try:
+        mean = avg_pool(axes, pow(input, power), (kernel_size, stride, 0, ceil_mode), True, None)
+    except (TypeError, ValueError) as error:
+        raise type(error)(str(error).replace("avg_pool", "lp_pool", 1)) from None
+    return pow(multiply(mean, pixels), 1.0 / power)
+
+
 def max_unpool1d(
     input: Any, indices: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None
 ) -> Any:
@@ -148,3 +162,22 @@ def min_pool3d(
 ) -> Any:
     """Minimum of each window of (N, C, D, H, W) or (C, D, H, W); else as `max_pool3d`, NaN wins too."""
     return _min_pool(3, input, (kernel_size, stride, padding, dilation, ceil_mode), return_indices)
+
+
+def lp_pool1d(input: Any, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Any:
+    """The p-norm of each window of (N, C, L) or (C, L), as `lp_pool2d`."""
+    return _lp_pool(1, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def lp_pool2d(input: Any, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Any:
+    """The p-norm of each window of (N, C, H, W) or (C, H, W): (sum of x^norm_type) ^ (1 / norm_type).
+
+    stride defaults to kernel_size. A window that ceil_mode lets hang over the edge counts as if it were full of its
+    mean. NaN for negative sums of odd powers. Raises TypeError for wrong types, ValueError for what does not fit.
+    """
+    return _lp_pool(2, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def lp_pool3d(input: Any, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Any:
+    """The p-norm of each window of (N, C, D, H, W) or (C, D, H, W), as `lp_pool2d`."""
+    return _lp_pool(3, input, norm_type, kernel_size, stride, ceil_mode)

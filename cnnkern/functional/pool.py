@@ -30,7 +30,7 @@ def max_pool2d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    """Maximum of each window of (N, C, H, W) or (C, H, W); NaN is greater than all, of equals the first counts.
+    """Maximum of each window of (N, C, H, W) or (C, H, W); NaN is greater than all, of equals the first counts, of NaN the last.
 
     stride defaults to kernel_size; ceil_mode lets the last windows hang over the edge. With return_indices also returns
     where each maximum lies, h * W + w in its plane (int64; while tracing an int32 Symbol).

@@ -54,7 +54,7 @@ def _positions(axes: _Axes) -> Iterator[tuple[tuple[Any, ...], Array]]:
 
 
 def _max(x: Array, axes: _Axes) -> tuple[Array, Array]:
-    """The first maximum of each window and its place h * W + w; NaN is greater than all.
+    """The first maximum of each window and its place h * W + w; NaN is greater than all, of several the last counts.
 
     A window without any position (dilation can step over a small input) gives the lowest value and place -1.
     """
@@ -70,7 +70,7 @@ def _max(x: Array, axes: _Axes) -> tuple[Array, Array]:
         place: Any = 0
         for size, position in zip(x.shape[2:], index[2:], strict=True):
             place = place * size + position
-        greater = (value > y) | (np.isnan(value) & ~np.isnan(y)) | (indices < 0)
+        greater = (value > y) | np.isnan(value) | (indices < 0)
         y = np.where(inside & greater, value, y)
         indices = np.where(inside & greater, place.astype(np.int32), indices)
     return y, indices
@@ -212,11 +212,10 @@ def max_unpool(x: Array, indices: Array, *, output_size: _Sizes) -> Array:
     places), 0 elsewhere."""
     x = exact(x)
     n, c = x.shape[:2]
-    y = np.zeros((n, c, int(np.prod(output_size))), x.dtype)
-    for plane, values, places in zip(
-        y.reshape(n * c, -1), x.reshape(n * c, -1), indices.reshape(n * c, -1), strict=True
-    ):
-        plane[places] = values
+    y = np.zeros((n * c, int(np.prod(output_size))), x.dtype)
+    values, places = (array.reshape(n * c, int(np.prod(x.shape[2:]))) for array in (x, indices))
+    for i in range(n * c):
+        y[i, places[i]] = values[i]
     return y.reshape(n, c, *output_size)
 
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // y = the maximum of each window, indices = its place (d * H + h) * W + w in the input (where wanted): the first maximum,
-// or the first NaN. Blocked layout, one output row of one channel block per unit, 16 channels at once; whole windows of
+// or the last NaN. Blocked layout, one output row of one channel block per unit, 16 channels at once; whole windows of
 // 2x2 and 3x3 are unrolled. A tap is two compares and two blends; neighbouring windows are independent and overlap in
 // the core. Measured, one core (Zen 5, AVX-512, from the last cache): 3x3 at stride 2: 34 bytes/ns with indices, 67
 // without (AVX2: 32, 62; scalar: 15, 19); 2x2: 50 and 85.
@@ -25,9 +25,9 @@ CNNKERN_INLINE Result window_max(const float* x, int32_t place, int rows, int co
       if constexpr (kIndices) {
         const BlockI here = block_set1_i(place + r * row_places + s * column_places);
         unroll<kVecs>([&](auto i) CNNKERN_LAMBDA {
-          const Mask keep = either(less_equal(v.v[i], best.y.v[i]), is_nan(best.y.v[i]));
-          best.y.v[i] = select(keep, best.y.v[i], v.v[i]);
-          best.index.v[i] = select(keep, best.index.v[i], here.v[i]);
+          const Mask take = either(less(best.y.v[i], v.v[i]), is_nan(v.v[i]));
+          best.y.v[i] = select(take, v.v[i], best.y.v[i]);
+          best.index.v[i] = select(take, here.v[i], best.index.v[i]);
         });
       } else {
         best.y = select(is_nan(v), v, max(v, best.y));  // max keeps a NaN that is there already
@@ -43,9 +43,9 @@ CNNKERN_INLINE Result better(const Result& a, const Result& b) {
   Result best = a;
   if constexpr (kIndices) {
     unroll<kVecs>([&](auto i) CNNKERN_LAMBDA {
-      const Mask keep = either(less_equal(b.y.v[i], a.y.v[i]), is_nan(a.y.v[i]));
-      best.y.v[i] = select(keep, a.y.v[i], b.y.v[i]);
-      best.index.v[i] = select(keep, a.index.v[i], b.index.v[i]);
+      const Mask take = either(less(a.y.v[i], b.y.v[i]), is_nan(b.y.v[i]));
+      best.y.v[i] = select(take, b.y.v[i], a.y.v[i]);
+      best.index.v[i] = select(take, b.index.v[i], a.index.v[i]);
     });
   } else {
     best.y = select(is_nan(b.y), b.y, max(b.y, a.y));
