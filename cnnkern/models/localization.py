@@ -45,27 +45,30 @@ def localization_loss(outputs: tuple[Any, Any], targets: Any, box_weight: float 
     """Cross-entropy of the class plus box_weight times smooth L1 of the box (Girshick, Fast R-CNN, 2015), means.
 
     outputs: logits (N, classes) and boxes (N, 4), as of `with_box_head`. targets: (N, 5), in each row the number of the
-    class and the box, in whatever four coordinates the network is to learn (fractions of the image, say).
+    class and the box, in whatever four coordinates the network is to learn (fractions of the image, say). A number that
+    is no class (-1) adds nothing to the cross-entropy.
 
     Raises:
         TypeError, ValueError: shapes and dtypes do not fit.
     """
     function = "localization_loss"
+    if not isinstance(outputs, tuple) or len(outputs) != 2:
+        raise TypeError(f"{function}: outputs must be a pair of logits and boxes, found {type(outputs).__name__}")
     logits, boxes = outputs
     check.floating(function, logits=logits, boxes=boxes, targets=targets)
+    if len(logits.shape) != 2 or 0 in logits.shape:
+        raise ValueError(f"{function}: logits must have shape (N, classes), not empty, found {logits.shape}")
     check.same_shape(function, "boxes", boxes, (logits.shape[0], 4))
     check.same_shape(function, "targets", targets, (logits.shape[0], 5))
     weight = check.finite(function, "box_weight", box_weight, 0.0)
-    classes = np.arange(logits.shape[1], dtype=logits.dtype)
-    distance = functional.abs(functional.subtract(functional.pad(targets, (0, -4)), classes[None]))
+    label, box = functional.split(targets, (1, 4), 1)
+    distance = functional.abs(functional.subtract(label, np.arange(logits.shape[1], dtype=logits.dtype)[None]))
     one_hot = functional.relu(functional.subtract(1.0, distance))
-    box_loss = functional.smooth_l1_loss(boxes, functional.pad(targets, (-1, 0)))
+    box_loss = functional.smooth_l1_loss(boxes, box)
     return functional.add(functional.cross_entropy(logits, one_hot), functional.multiply(box_loss, weight))
 
 
-@register(
-    year=2013, paper="Sermanet et al., OverFeat: integrated recognition, localization and detection", resize_size=256
-)
+@register(year=2013, paper="Sermanet et al., OverFeat: integrated recognition, localization and detection")
 def with_box_head(
     num_classes: int = 1000,
     in_channels: int = 3,

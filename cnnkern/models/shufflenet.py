@@ -48,8 +48,7 @@ class ShuffleUnit(Module):
     def forward(self, input: Any) -> Any:
         """(N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride))."""
         if self.splits:
-            half = input.shape[1] // 2
-            kept, changed = (functional.pad(input, (0, 0, 0, 0, *cut)) for cut in ((0, -half), (-half, 0)))
+            kept, changed = functional.chunk(input, 2, 1)
         else:
             kept, changed = self.branch1(input), input
         return functional.channel_shuffle(functional.concat([kept, self.branch2(changed)], 1), 2)
