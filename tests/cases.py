@@ -67,6 +67,10 @@ _CONV = f"""
   2x48x5x5,33x16x3x3:{P1}:groups=3
   1x64x4x4,64x2x3x3:{P1}:groups=32
   1x6x7x7,9x2x3x3:groups=3:stride=(2,1)
+  1x32x9x9,32x4x3x3,32:{P1}:groups=8
+  2x36x5x17,36x4x3x3:{P1}:groups=9:stride=(2,2)
+  1x40x8x15,40x8x3x3,40:{P1}:groups=5:stride=(2,2)
+  1x24x7x7,24x8x3x3:{P1}:groups=3
   # stride beyond the kernel, kernel beyond the map, dilation, one-sided padding
   1x5x17x17,6x5x2x2:stride=(4,3)
   1x16x9x9,16x16x1x1:stride=(4,4)
