@@ -8,7 +8,8 @@ import pytest
 from oracle import torch_or_skip
 
 import cnnkern
-from cnnkern import nn
+from cnnkern import functional, graph, nn
+from cnnkern.functional.shape import sum_axes
 
 MAPS, ROWS = (2, 6, 5, 4), (3, 8)
 LAYERS: list[tuple[str, tuple[Any, ...], dict[str, Any], tuple[int, ...]]] = [
@@ -70,7 +71,7 @@ class Weighted(nn.Module):
         self.register_parameter("x", x)
 
     def forward(self, factor: Any) -> Any:
-        return self.layer(cnnkern.functional.multiply(factor, self.x))
+        return self.layer(functional.multiply(factor, self.x))
 
 
 @pytest.mark.parametrize(("name", "arguments", "options", "shape"), LAYERS)
@@ -148,3 +149,20 @@ def test_random_layer_trains(name: str, arguments: tuple[Any, ...], shape: tuple
 def test_layers_refuse(call: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_hard_gumbel_softmax_has_the_soft_gradient() -> None:
+    logits, weight = np.random.default_rng(0).standard_normal((2, 4, 7))
+
+    def differentiate(hard: bool) -> Any:
+        def function(x: Any) -> Any:
+            record = graph.current_trace()
+            assert record is not None
+            y = functional.gumbel_softmax(x, 0.7, hard, dim=0, seed=5)
+            return y, *graph.gradients(record, sum_axes(functional.multiply(y, weight), (1, 1)), [x])
+
+        return graph.run_numpy(graph.trace(function, [graph.Spec((4, 7), np.float64)]), [logits])
+
+    (soft, want), (hard, got) = differentiate(False), differentiate(True)
+    np.testing.assert_array_equal(hard, soft == soft.max(axis=0))
+    np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-14)

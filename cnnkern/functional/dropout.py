@@ -12,6 +12,7 @@ from cnnkern.functional import _check as check
 from cnnkern.functional._draw import drawn, seed_of
 from cnnkern.functional._lowering import shape_of
 from cnnkern.functional.elementwise import multiply, scaled
+from cnnkern.functional.shape import per_channel
 from cnnkern.graph import Attrs, KernelCall, Node, Shape, Spec, Symbol, apply, define
 
 
@@ -46,7 +47,8 @@ def _dropped(input: Any, rate: float, seed: int | None, shape: Shape) -> Any:
     attrs = {"p": rate, "node": node}
     if shape == input.shape:
         return apply(DROPOUT, (input, rng), attrs)[0]
-    return multiply(input, apply(DROPOUT, (np.ones(shape, input.dtype), rng), attrs)[0])
+    mask = apply(DROPOUT, (np.ones(shape, input.dtype), rng), attrs)[0]
+    return multiply(input, per_channel(mask, input))
 
 
 def dropout(

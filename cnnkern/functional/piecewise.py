@@ -5,12 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from cnnkern.functional import _check as check
 from cnnkern.functional.elementwise import PRELU, scaled, unary
-from cnnkern.functional.shape import EXPAND, reshape_to
-from cnnkern.graph import OPS, Attrs, Symbol, apply, product
+from cnnkern.functional.shape import per_channel, reshape_to
+from cnnkern.graph import OPS, Attrs, apply, product
 
 
 def _hardswish_curvature(x: Any, attrs: Attrs) -> Any:
@@ -72,14 +70,5 @@ def prelu(input: Any, weight: Any) -> Any:
         raise ValueError(f"prelu: weight must have shape (1,) or ({channels},), found {weight.shape} (input: {shape})")
     if len(shape) < 2:
         return apply(PRELU, (input, reshape_to(weight, (1,) * len(shape))), {})[0]
-    return apply(PRELU, (input, _per_channel(input, weight, channels)), {})[0]
-
-
-def _per_channel(input: Any, weight: Any, channels: int) -> Any:
-    """The weight as (1, C, 1, ...), which a plan can lay out as it does the input."""
-    own = product(weight.shape)
-    column = reshape_to(weight, (1, own, *[1] * (len(input.shape) - 2)))
-    if own == channels or not isinstance(input, Symbol):
-        return column
-    one = np.ones(column.shape, column.dtype)
-    return apply(EXPAND, (column, one), {"shape": (1, channels, *column.shape[2:])})[0]
+    column = reshape_to(weight, (1, product(weight.shape), *[1] * (len(shape) - 2)))
+    return apply(PRELU, (input, per_channel(column, input)), {})[0]

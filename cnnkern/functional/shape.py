@@ -79,6 +79,17 @@ def unbroadcast(gradient: Any, shape: Shape) -> Any:
     return reshape_to(sum_axes(gradient, padded), tuple(shape))
 
 
+def per_channel(value: Any, like: Any) -> Any:
+    """A value that is broadcast to `like` (of the same rank), with all its channels where a plan wants them.
+
+    Maps in blocks of channels cannot be broadcast along these; repeating a small value is cheaper than a reorder.
+    """
+    if not isinstance(like, Symbol) or len(like.shape) < 2 or value.shape[1] == like.shape[1]:
+        return value
+    one = np.ones((1,) * len(like.shape), value.dtype)
+    return apply(EXPAND, (value, one), {"shape": (value.shape[0], like.shape[1], *value.shape[2:])})[0]
+
+
 def _infer_concat(inputs: Any, attrs: Attrs) -> tuple[Spec, ...]:
     axis, shape = attrs["axis"], inputs[0].shape
     size = sum(value.shape[axis] for value in inputs)
