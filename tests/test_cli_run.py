@@ -123,6 +123,14 @@ def test_weights_that_expect_other_values(
     assert status == 2 and "--transform-input is for googlenet and inception_v3, not for resnet18" in errors
 
 
+def test_a_network_for_gray_images(photographs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = models.lenet5(seed=0).eval()
+    io.save(tmp_path / "lenet5.npz", model.state_dict())
+    _, shown, errors = run(capsys, "lenet5", "--weights", str(tmp_path / "lenet5.npz"), photographs[0], "--topk", "1")
+    expected = model(model.preprocess(Image.open(photographs[0])))[0]
+    assert not errors and answers(shown)[photographs[0]][0][1] == f"class {expected.argmax()}"
+
+
 def test_an_image_that_cannot_be_read_does_not_stop_the_others(
     photographs: list[str], weights: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

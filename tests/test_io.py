@@ -8,6 +8,7 @@ import pickle
 import stat
 import struct
 import threading
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -317,3 +318,18 @@ def test_without_the_library_safetensors_says_what_to_install(tmp_path: Path, mo
     for call in (lambda p: io.load(p), lambda p: io.save(p, {"a": np.ones(2)})):
         with pytest.raises(ImportError, match=r"pip install 'cnnkern\[io\]'"):
             call(tmp_path / "weights.safetensors")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_loading_costs_little_more_than_the_arrays(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"weights{suffix_or_skip(suffix)}"
+    io.save(path, {f"layer{i}": np.full((256, 1024), i, np.float32) for i in range(16)})
+    io.load(path)  # imports what it needs
+    tracemalloc.start()
+    try:
+        found = io.load(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    size = sum(array.nbytes for array in found.values())
+    assert size == 16 << 20 and peak < 1.25 * size

@@ -192,6 +192,7 @@ def test_photographs_from_files(tmp_path: Path) -> None:
     image = Image.fromarray(pixels)
     image.save(tmp_path / "plain.png")
     np.testing.assert_array_equal(read_image(tmp_path / "plain.png"), pixels)
+    np.testing.assert_array_equal(read_image(tmp_path / "plain.png", gray=True), np.asarray(image.convert("L")))
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned by 90 degrees
     image.save(tmp_path / "turned.png", exif=exif)

@@ -36,7 +36,8 @@ def run(options: argparse.Namespace) -> int:
     status = 0
     for path in options.images:
         try:
-            image = read_image(path)
+            image = read_image(path, gray=network.gray)
+            batch = network.preprocess(image)
         except ImportError as error:
             print(f"cnnkern run: {error}", file=sys.stderr)
             return 2
@@ -44,7 +45,6 @@ def run(options: argparse.Namespace) -> int:
             print(f"cnnkern run: {_reason(error)}", file=sys.stderr)
             status = 1
             continue
-        batch = network.preprocess(image)
         start = time.perf_counter()
         scores = network.engine(batch)[0]
         milliseconds = (time.perf_counter() - start) * 1e3
@@ -76,10 +76,12 @@ class _Network:
         model = builder(weights=state, **options).eval()
         self.preprocess = model.preprocess
         channels = len(self.preprocess.mean)
+        self.gray = channels == 1
         self.engine = cnnkern.compile(model, (1, channels, *shape[2:]))
         found = self.engine(np.zeros((1, channels, *shape[2:]), np.float32))
         if not isinstance(found, np.ndarray) or found.ndim != 2:
-            raise _Stop(f"{name} does not classify: its output is {_shown(getattr(found, 'shape', type(found)))}")
+            kind = getattr(found, "shape", f"a {type(found).__name__}")
+            raise _Stop(f"{name} does not classify: its output is {kind}")
         self.classes = found.shape[1]
 
 

@@ -121,8 +121,8 @@ class Preprocess:
         return result
 
 
-def read_image(path: str | os.PathLike[str]) -> Bytes:
-    """A photograph from a file, turned as its camera held it: (H, W, 3) uint8. Needs Pillow.
+def read_image(path: str | os.PathLike[str], *, gray: bool = False) -> Bytes:
+    """A photograph from a file, turned as its camera held it: (H, W, 3) uint8, or (H, W) if `gray`. Needs Pillow.
 
     Raises:
         ImportError: Pillow is missing.
@@ -135,7 +135,7 @@ def read_image(path: str | os.PathLike[str]) -> Bytes:
         raise ImportError("reading photographs needs Pillow: pip install 'cnnkern[image]'") from error
     try:
         with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+            return np.asarray(ImageOps.exif_transpose(image).convert("L" if gray else "RGB"))
     except (FileNotFoundError, IsADirectoryError, PermissionError):
         raise
     except Exception as error:  # Pillow's decoders raise many kinds on damaged files
