@@ -174,6 +174,8 @@ def instance_norm(
     for name, value in vectors.items():
         check.vector(function, name, value, shape[1])
     factor = check.finite(function, "momentum", momentum)
+    if not shape[1] or (not shape[0] and not (weight is None and bias is None)):
+        raise ValueError(f"{function}: an empty input takes neither weight nor bias, found shape {shape}")
     if not check.boolean(function, "use_input_stats", use_input_stats):
         if running_mean is None:
             raise ValueError(f"{function}: running_mean and running_var must be given when use_input_stats is False")
@@ -181,7 +183,7 @@ def instance_norm(
     count = product(shape[2:])
     if count == 1:
         raise ValueError(f"{function}: there must be more than one value per channel of an image, found shape {shape}")
-    y, mean, rstd = _normalized(function, input, max(shape[1], 1), weight, bias, eps)
+    y, mean, rstd = _normalized(function, input, shape[1], weight, bias, eps)
     if running_mean is not None and shape[0] and count:
         _follow(running_mean, mean, factor)
         variance = scaled(divide(np.ones((1, 1), mean.dtype), square(rstd)), 1.0, -float(eps))

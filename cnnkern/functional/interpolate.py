@@ -93,7 +93,21 @@ def interpolate(
 
     Raises TypeError for wrong types, ValueError for a combination of arguments that PyTorch refuses.
     """
-    function = "interpolate"
+    return _interpolated(
+        "interpolate", input, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias
+    )
+
+
+def _interpolated(
+    function: str,
+    input: Any,
+    size: Any,
+    scale_factor: Any,
+    mode: Any,
+    align_corners: Any,
+    recompute: Any = None,
+    antialias: Any = False,
+) -> Any:
     check.floating(function, input=input)
     rule, wanted = _KINDS[check.choice(function, "mode", mode, tuple(_KINDS))]
     shape = input.shape
@@ -114,7 +128,7 @@ def interpolate(
     sizes, factors = _sizes(function, shape, size, scale_factor, 0 if rule == "area" else 1)
     if mode == "area":
         factors = None
-    if recompute_scale_factor is not None and check.boolean(function, "recompute_scale_factor", recompute_scale_factor):
+    if recompute is not None and check.boolean(function, "recompute_scale_factor", recompute):
         if size is not None:
             raise ValueError(f"{function}: recompute_scale_factor=True needs scale_factor, found size={size}")
         factors = None
@@ -126,14 +140,14 @@ def upsample(
     input: Any, size: Any = None, scale_factor: Any = None, mode: str = "nearest", align_corners: bool | None = None
 ) -> Any:
     """`interpolate` under its old name."""
-    return interpolate(input, size, scale_factor, mode, align_corners)
+    return _interpolated("upsample", input, size, scale_factor, mode, align_corners)
 
 
 def upsample_nearest(input: Any, size: Any = None, scale_factor: Any = None) -> Any:
     """`interpolate` with mode="nearest"."""
-    return interpolate(input, size, scale_factor)
+    return _interpolated("upsample_nearest", input, size, scale_factor, "nearest", None)
 
 
 def upsample_bilinear(input: Any, size: Any = None, scale_factor: Any = None) -> Any:
     """`interpolate` with mode="bilinear" and align_corners=True."""
-    return interpolate(input, size, scale_factor, "bilinear", True)
+    return _interpolated("upsample_bilinear", input, size, scale_factor, "bilinear", True)

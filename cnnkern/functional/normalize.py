@@ -67,6 +67,8 @@ def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out:
     exponent, least = check.number(function, "p", p), check.number(function, "eps", eps)
     shape = input.shape
     axes = _axes(dim, len(shape))
+    if exponent in (_INFINITE, -_INFINITE) and any(shape[axis] == 0 for axis in axes):
+        raise ValueError(f"{function}: there is no largest of no elements, found shape {shape} and dim {dim}")
     if out is not None:
         check.out(function, out, shape, dtype, input)
     kept = tuple(1 if axis in axes else size for axis, size in enumerate(shape))
