@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -91,9 +92,11 @@ def _models() -> int:
 
     names = models.list_models()
     width = max(map(len, names))
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     print(f"{'name':<{width}}  year  {'parameters':>11}  {'multiply-adds':>14}  paper")
     for name in names:
         info = models.info(name)
         parameters, multiply_adds = models.count(name)
-        print(f"{name:<{width}}  {info.year or '-':<4}  {parameters:>11,}  {multiply_adds:>14,}  {info.paper}")
+        row = f"{name:<{width}}  {info.year or '-':<4}  {parameters:>11,}  {multiply_adds:>14,}  {info.paper}"
+        print(row[:columns])
     return 0
