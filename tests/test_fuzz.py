@@ -17,6 +17,7 @@ from conftest import Tally
 from fuzz_activation import ACTIVATIONS
 from fuzz_entries import FUNCTIONAL, Anything, Arg, Ruin
 from fuzz_loss import LOSSES
+from fuzz_moves import MOVES
 
 import cnnkern
 from cnnkern import functional as F
@@ -24,6 +25,7 @@ from cnnkern import nn
 
 FUNCTIONAL.update(ACTIVATIONS)
 FUNCTIONAL.update(LOSSES)
+FUNCTIONAL.update(MOVES)
 
 Array = np.ndarray[Any, Any]
 CALLS = 10_000
