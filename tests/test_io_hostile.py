@@ -20,7 +20,7 @@ import pytest
 import cnnkern
 from cnnkern import io
 
-SECONDS = 5.0
+SECONDS = 5.0  # of the processor, so that a busy machine does not matter
 FREE = 16 << 20  # bytes that any file may cost; beyond it at most twice the file
 
 
@@ -28,14 +28,14 @@ def refused(path: Path, content: bytes, message: str) -> None:
     """Loading gives FormatError with that message, in bounded time and memory; nothing is executed."""
     path.write_bytes(content)
     tracemalloc.start()
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         with pytest.raises(cnnkern.FormatError, match=message) as caught:
             io.load(path)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert time.perf_counter() - start < SECONDS
+    assert time.process_time() - start < SECONDS
     assert peak < 2 * len(content) + FREE
     assert caught.value.file == str(path) and len(str(caught.value)) < 1000
 
@@ -108,7 +108,7 @@ TORCH = {
     "endless objects": (p(b"N" * 200_000), "stacks more than"),
     "endless dictionaries": (p(b"]" + b"}a" * 300_000 + b"."), "more than 200000 containers"),
     "endless tuples": (p(b")" + b"\x85" * 300_000 + b"."), "more than 200000 containers"),
-    "endless instructions": (p(b"N" + b"q\0" * 2_100_000 + b"."), "instructions"),
+    "endless instructions": (p(b"N" + b"q\0" * 1_100_000 + b"."), "instructions"),
     "deep lists": (p(b"]" * 50_000 + b"a" * 49_999 + b"."), "holds a list"),
     "a list in itself": (p(b"]q\0h\0a."), "holds a list"),
     "a pickle of 17 MB": (p(b"N0" * (17 << 19)), "at most 16777216 are read"),
@@ -164,8 +164,8 @@ TORCH = {
         "tensor 'b': its storage '0' is described in two ways",
     ),
     "too many tensors": (
-        c.checkpoint(c.state(**{f"a{i}": c.tensor((0,), (1,)) for i in range(16_500)})),
-        "16500 tensors|containers",
+        c.checkpoint(c.state(**{f"a{i}": c.tensor((0,), (1,)) for i in range(16_400)})),
+        "16400 tensors",
     ),
     "TorchScript": (
         c.archive({"m/data.pkl": b"\x80\x02}.", "m/constants.pkl": b"", "m/code/x.py": b""}),
