@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -80,18 +81,20 @@ def test_transitions_of_densenet_halve_channels_and_sizes() -> None:
     assert shapes == [(1, 128, 28, 28), (1, 256, 14, 14), (1, 512, 7, 7)]
 
 
-def test_older_names_of_densenet() -> None:
+def test_older_checkpoints_of_densenet() -> None:
+    """Their names have a dot more, and PyTorch did not count batches yet."""
     state = models.densenet121(10, seed=1).state_dict()
     old = {
-        name.replace("norm1.", "norm.1.").replace("conv2.", "conv.2.") if "denselayer" in name else name: array
+        re.sub(r"(denselayer\d+\.(?:norm|conv))(\d)", r"\1.\2", name): array
         for name, array in state.items()
         if not name.endswith("num_batches_tracked")
     }
-    assert "features.denseblock1.denselayer1.norm.1.weight" in old
-    tracked = {name: array for name, array in state.items() if name.endswith("num_batches_tracked")}
-    model = models.densenet121(10, weights=old | tracked)
-    for name, array in model.state_dict().items():
+    assert "features.denseblock1.denselayer1.norm.1.weight" in old and len(old) == 606
+    for name, array in models.densenet121(10, weights=old).state_dict().items():
         np.testing.assert_array_equal(array, state[name])
+    del old["features.denseblock4.denselayer16.conv.2.weight"]
+    with pytest.raises(ValueError, match=r"missing: features\.denseblock4\.denselayer16\.conv2\.weight$"):
+        models.densenet121(10, weights=old)
 
 
 # Multiply-adds of the paper's table 2, in thousand millions, at the paper's resolutions.

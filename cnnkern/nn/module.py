@@ -238,7 +238,8 @@ class Module:
     def load_state_dict(self, mapping: Mapping[str, Any], strict: bool = True) -> Unmatched:
         """Copy arrays into the parameters and buffers of the same names.
 
-        Nothing is copied unless everything fits. Floating dtypes are converted to float32.
+        Nothing is copied unless everything fits. Floating dtypes are converted to float32. `num_batches_tracked`, which
+        no result depends on, may be missing: PyTorch did not store it before version 0.4.1.
 
         Raises:
             ValueError: names missing or unexpected (only if `strict`), shapes that differ, values that are not
@@ -250,8 +251,9 @@ class Module:
         missing = tuple(name for name in own if name not in mapping)
         unexpected = tuple(str(name) for name in mapping if name not in own)
         problems = []
-        if strict and missing:
-            problems.append(f"missing: {', '.join(missing)}")
+        needed = [name for name in missing if name.rpartition(".")[2] != "num_batches_tracked"]
+        if strict and needed:
+            problems.append(f"missing: {', '.join(needed)}")
         if strict and unexpected:
             problems.append(f"unexpected: {', '.join(unexpected)}")
         found = {name: np.asarray(mapping[name]) for name in own if name in mapping}
