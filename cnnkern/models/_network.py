@@ -39,6 +39,14 @@ class ModelInfo:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
+    @property
+    def image_size(self) -> int | tuple[int, int]:
+        """(height, width) of the images, or the side of square ones."""
+        shape = self.batch()
+        sides = shape[0] if isinstance(shape[0], tuple) else shape
+        height, width = (side for side in sides[-2:] if isinstance(side, int))
+        return height if height == width else (height, width)
+
     def batch(self, size: int = 1) -> Shape | tuple[Shape, ...]:
         """The input shape with a batch axis, as `summary`, `count_macs` and `compile` take it."""
         if self.input_shape and isinstance(self.input_shape[0], tuple):
@@ -132,10 +140,9 @@ class Network(Module):
             raise ValueError(f"preprocess: {info.name} takes vectors, not images")
         first = next((module for module in self.modules() if isinstance(module, Conv2d)), None)
         channels = len(info.mean) if first is None else first.in_channels
-        crop = next(shape[-1] for shape in (info.batch(),) if isinstance(shape[-1], int))
         return Preprocess(
             info.resize_size,
-            crop,
+            info.image_size,
             info.interpolation,
             _for_channels(info.mean, channels),
             _for_channels(info.std, channels),
