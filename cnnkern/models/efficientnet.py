@@ -159,7 +159,7 @@ def efficientnet_b0(
     """EfficientNet-B0 (Tan and Le, 2019): 5,288,548 parameters.
 
     dropout: before the classifier; stochastic_depth: see `EfficientNet`. Weights may have torchvision's names or
-    those of timm's `efficientnet_b0` (not `tf_efficientnet_b0`, which pads at the end only and would answer wrongly);
+    those of timm's `efficientnet_b0` (not `tf_efficientnet_b0`, which pads differently and would answer wrongly);
     `eps=None` takes what the published weights of those names were trained with.
     """
     return _efficientnet("b0", num_classes, in_channels, dropout, stochastic_depth, eps, weights, seed)

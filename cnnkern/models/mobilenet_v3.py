@@ -125,8 +125,8 @@ def mobilenet_v3_small(
 ) -> MobileNetV3:
     """MobileNetV3-Small (Howard et al., 2019): 2,542,856 parameters, about 56 million multiply-adds.
 
-    Weights may have torchvision's names or those of timm's `mobilenetv3_small_100` (not `tf_mobilenetv3_small_100`, which
-    pads at the end only). `eps=None` takes 1e-3, as torchvision, or 1e-5 if the weights have timm's names.
+    Weights may have torchvision's names or those of timm's `mobilenetv3_small_100` (not `tf_...`, which pads
+    differently). `eps=None` takes 1e-3, as torchvision, or 1e-5 if the weights have timm's names.
     """
     return build(
         lambda: MobileNetV3(_SMALL, 1024, num_classes, in_channels, width_mult, dropout, _EPS if eps is None else eps),
