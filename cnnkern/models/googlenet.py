@@ -7,7 +7,7 @@ instead of 5x5 convolutions in the third branch.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from cnnkern import functional
 from cnnkern.models._inception import BasicConv2d, InceptionNetwork, build_inception
@@ -64,7 +64,7 @@ class Auxiliary(Module):
 class GoogLeNet(InceptionNetwork):
     """Three convolutions, nine `Inception` modules, global average pooling, a linear layer."""
 
-    AUXILIARY = {"aux1": "fc2", "aux2": "fc2"}  # noqa: RUF012
+    AUXILIARY: ClassVar[dict[str, str]] = {"aux1": "fc2", "aux2": "fc2"}
 
     def __init__(
         self,

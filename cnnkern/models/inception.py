@@ -5,7 +5,7 @@ factorized, n x n into 1 x n and n x 1. State-dict names are torchvision's.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from cnnkern import functional
 from cnnkern.models._inception import BasicConv2d, InceptionNetwork, build_inception
@@ -158,7 +158,7 @@ class InceptionAux(Module):
 class InceptionV3(InceptionNetwork):
     """Five convolutions, eleven Inception modules of five kinds, global average pooling, a linear layer."""
 
-    AUXILIARY = {"AuxLogits": "fc"}  # noqa: RUF012
+    AUXILIARY: ClassVar[dict[str, str]] = {"AuxLogits": "fc"}
 
     def __init__(
         self, num_classes: int, in_channels: int, aux_logits: bool, transform_input: bool, dropout: float
