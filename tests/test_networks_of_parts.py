@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ def test_both_images_go_through_the_same_weights() -> None:
     assert model(first, first).max() < 1e-4
     engine = cnnkern.compile(model, (first.shape, second.shape))
     np.testing.assert_allclose(engine(first, second), expected, rtol=1e-4)
+    assert model.preprocess(np.zeros((60, 40), np.uint8)).shape == (1, 1, 28, 28)
+    assert model.replace_head(5, seed=0).embed(first).shape == (3, 5) and model.num_classes == 5
 
 
 def test_gradients_of_the_siamese_network_are_those_of_pytorch() -> None:
@@ -75,10 +78,12 @@ def test_the_box_head_keeps_the_trained_classifier() -> None:
     for found, expected in zip(cnnkern.compile(model, x.shape)(x), model(x), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     assert models.with_box_head(7, backbone=models.resnet20(10, seed=3)).num_classes == 7
+    assert models.with_box_head(2, 1, backbone="lenet5").preprocess.crop_size == 32
     state = model.state_dict()
     again = models.with_box_head(10, backbone="resnet20", weights=state)
     for name, array in again.state_dict().items():
         np.testing.assert_array_equal(array, state[name])
+    assert pickle.loads(pickle.dumps(again)).replace_head(3, seed=0)(x)[0].shape == (2, 3)
 
 
 def test_localization_loss_is_that_of_pytorch() -> None:
