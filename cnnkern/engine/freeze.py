@@ -68,14 +68,10 @@ class Frozen:
                 self._add(use, macs)
         self._layer = ""
         for tensor, symbol in late:
-            self._step(
-                "copy",
-                {},
-                [self._get(symbol, False), tensor],
-                {1: self._root[symbol].shape},
-                (symbol, symbol),
-                (False, False),
-            )
+            root = self._root[symbol]
+            blocked = (root, True) in self._tensor and (root, False) not in self._tensor
+            views = {} if blocked else {1: root.shape}
+            self._step("copy", {}, [self._get(root, blocked), tensor], views, (symbol, symbol), (blocked, False))
         sizes = {tensor: self.plan.bytes(tensor) for tensor in self._life}
         offsets, arena_bytes = plan_memory([Lifetime(t, sizes[t], *life) for t, life in self._life.items()])
         for tensor, offset in offsets.items():

@@ -30,10 +30,11 @@ def max_pool2d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    """Maximum of each window of (N, C, H, W) or (C, H, W); NaN is greater than all, of equals the first counts, of NaN the last.
+    """Maximum of each window of (N, C, H, W) or (C, H, W); NaN is greater than all.
 
     stride defaults to kernel_size; ceil_mode lets the last windows hang over the edge. With return_indices also returns
-    where each maximum lies, h * W + w in its plane (int64; while tracing an int32 Symbol).
+    where each maximum lies, h * W + w in its plane (int64; while tracing an int32 Symbol): of equals the first, of NaN
+    the last.
     Raises TypeError for wrong types, ValueError for windows that do not fit.
     """
     return max_pool(2, input, (kernel_size, stride, padding, dilation, ceil_mode), return_indices)

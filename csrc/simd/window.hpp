@@ -89,6 +89,17 @@ CNNKERN_INLINE SpanTable span_table(const Pool& op, const void* table) {
   return {spans, spans + op.x.d, spans + op.x.d + op.x.h};
 }
 
+// Where a unit stands: one row of one plane of one channel block of one image.
+struct RowUnit { int64_t n, block, d, h; };
+
+// kDeep: there are several planes. What a single one need not divide by costs a row several percent.
+template <bool kDeep>
+CNNKERN_INLINE RowUnit row_unit(const Tensor& t, int64_t blocks, int64_t unit) {
+  const int64_t h = unit % t.h, plane = unit / t.h;
+  if constexpr (kDeep) return {plane / t.d / blocks, plane / t.d % blocks, plane % t.d, h};
+  return {plane / blocks, plane % blocks, 0, h};
+}
+
 // Time for `taps` visits per pixel of `pixels`, each costing about three operations on 16 lanes at half the peak.
 CNNKERN_INLINE float pool_ns(const Machine& machine, double floats, const Tensor& pixels, double taps) {
   const double work = 6 * taps * elements(pixels) / (machine.flops_per_ns * machine.threads);

@@ -63,6 +63,7 @@ CNNKERN_INLINE Block plane_sum(const float* x, int64_t row_stride, int rows, int
 }
 
 // x: the first row of the windows; y: the output row.
+template <bool kDeep>
 CNNKERN_INLINE void pool_row(const Pool& op, const float* x, const Window& plane, const Window& row,
                              const Window* columns, float* y) {
   const float lines = static_cast<float>(plane.elements) * static_cast<float>(row.elements);
@@ -70,8 +71,8 @@ CNNKERN_INLINE void pool_row(const Pool& op, const float* x, const Window& plane
     const Window column = columns[ow];
     const float* from = x + static_cast<int64_t>(column.first) * kBlock;
     Block sum = block_zero();
-    if (plane.taps > 0) sum = plane_sum(from, op.x.sh, row.taps, column.taps);
-    for (int d = 1; d < plane.taps; ++d) {
+    if (!kDeep || plane.taps > 0) sum = plane_sum(from, op.x.sh, row.taps, column.taps);
+    for (int d = 1; kDeep && d < plane.taps; ++d) {
       from += op.x.sd;
       sum = add(sum, plane_sum(from, op.x.sh, row.taps, column.taps));
     }
@@ -80,21 +81,27 @@ CNNKERN_INLINE void pool_row(const Pool& op, const float* x, const Window& plane
   }
 }
 
-void run(const Prepared& prepared, int, int64_t first, int64_t last, const Context& context) {
-  const Pool& op = prepared.op.pool;
-  const WindowTable windows = window_table(op, prepared.table);
+template <bool kDeep>
+void run_rows(const Pool& op, WindowTable windows, int64_t first, int64_t last, const Context& context) {
   const float* x = static_cast<const float*>(context.args[Pool::kIn]);
   float* y = static_cast<float*>(context.args[Pool::kOut]);
   const int64_t blocks = blocks_of(op.y.c);
   for (int64_t unit = first; unit < last; ++unit) {
-    const int64_t h = unit % op.y.h, d = unit / op.y.h % op.y.d, map = unit / (op.y.h * op.y.d);
-    const int64_t block = map % blocks, n = map / blocks;
-    const Window plane = windows.planes[d], row = windows.rows[h];
-    float* to = at_block(op.y, y, n, block, d, h, 0);
-    pool_row(op, at_block(op.x, x, n, block, plane.first, row.first, 0), plane, row, windows.columns, to);
-    const int lanes = static_cast<int>(op.y.c - block * kBlock);
+    const RowUnit at = row_unit<kDeep>(op.y, blocks, unit);
+    const Window plane = windows.planes[at.d], row = windows.rows[at.h];
+    const float* from = at_block(op.x, x, at.n, at.block, plane.first, row.first, 0);
+    float* to = at_block(op.y, y, at.n, at.block, at.d, at.h, 0);
+    pool_row<kDeep>(op, from, plane, row, windows.columns, to);
+    const int lanes = static_cast<int>(op.y.c - at.block * kBlock);
     if (lanes < kBlock) empty_tail(to, op.y.w * kBlock, lanes);  // a window without elements is NaN in every lane
   }
+}
+
+void run(const Prepared& prepared, int, int64_t first, int64_t last, const Context& context) {
+  const Pool& op = prepared.op.pool;
+  const WindowTable windows = window_table(op, prepared.table);
+  const bool deep = op.y.d > 1 || windows.planes[0].taps != 1;
+  (deep ? run_rows<true> : run_rows<false>)(op, windows, first, last, context);
 }
 
 }  // namespace

@@ -38,16 +38,14 @@ void prepare(const Op& op, const Variant&, Work* work, void* table) {
   fill_windows(pool, reinterpret_cast<Window*>(spans + span_count(pool)));
 }
 
-// Where an input row stands: the windows that its pixels may belong to, along D and along H.
-struct Place { Span plane, row; };
-
 // The windows of the box, each divided by its own number of elements.
-Block uneven_sum(const Pool& op, const WindowTable& windows, const float* dy, const Place& place, Span column) {
+template <bool kDeep>
+Block uneven_sum(const Pool& op, WindowTable windows, const float* dy, Span plane, Span row, Span column) {
   Block sum = block_zero();
-  for (int d = 0; d < place.plane.count; ++d) {
-    for (int r = 0; r < place.row.count; ++r) {
-      const float lines = static_cast<float>(windows.planes[place.plane.first + d].elements) *
-                          static_cast<float>(windows.rows[place.row.first + r].elements);
+  for (int d = 0; d < (kDeep ? plane.count : 1); ++d) {
+    for (int r = 0; r < row.count; ++r) {
+      const float lines = static_cast<float>(windows.planes[plane.first + d].elements) *
+                          static_cast<float>(windows.rows[row.first + r].elements);
       for (int s = 0; s < column.count; ++s) {
         const float elements = lines * static_cast<float>(windows.columns[column.first + s].elements);
         sum = add(sum, div(block_load(dy + d * op.y.sd + r * op.y.sh + s * kBlock), block_set1(elements)));
@@ -57,26 +55,27 @@ Block uneven_sum(const Pool& op, const WindowTable& windows, const float* dy, co
   return sum;
 }
 
-CNNKERN_INLINE Block plane_sum(const Pool& op, const float* dy, Span row, Span column) {
-  Block sum = block_zero();
+// `sum` and the windows that lie in one plane of dy.
+CNNKERN_INLINE Block add_plane(Block sum, const Pool& op, const float* dy, Span row, Span column) {
   for (int r = 0; r < row.count; ++r)
     for (int s = 0; s < column.count; ++s) sum = add(sum, block_load(dy + r * op.y.sh + s * kBlock));
   return sum;
 }
 
-CNNKERN_INLINE Block even_sum(const Pool& op, const float* dy, const Place& place, Span column, float elements) {
+template <bool kDeep>
+CNNKERN_INLINE Block even_sum(const Pool& op, const float* dy, Span plane, Span row, Span column, float elements) {
   Block sum = block_zero();
-  if (place.plane.count > 0) sum = plane_sum(op, dy, place.row, column);
-  for (int d = 1; d < place.plane.count; ++d) {
-    dy += op.y.sd;
-    sum = add(sum, plane_sum(op, dy, place.row, column));
-  }
+  if constexpr (kDeep)
+    for (int d = 0; d < plane.count; ++d) sum = add_plane(sum, op, dy + d * op.y.sd, row, column);
+  else
+    sum = add_plane(sum, op, dy, row, column);
   return div(sum, block_set1(elements));
 }
 
 // dy: the first row of the windows of this input row.
-CNNKERN_INLINE void spread_row(const Pool& op, const Tables& tables, const float* dy, const Place& place, float* dx) {
-  const float lines = static_cast<float>(place.plane.elements) * static_cast<float>(place.row.elements);
+template <bool kDeep>
+CNNKERN_INLINE void spread_row(const Pool& op, Tables tables, const float* dy, Span plane, Span row, float* dx) {
+  const int64_t lines = static_cast<int64_t>(plane.elements) * row.elements;
   Block value = block_zero();
   Span before{-1, -1, -1};
   for (int64_t w = 0; w < op.x.w; ++w) {
@@ -84,14 +83,28 @@ CNNKERN_INLINE void spread_row(const Pool& op, const Tables& tables, const float
     if (column.first != before.first || column.count != before.count) {
       const float* from = dy + static_cast<int64_t>(column.first) * kBlock;
       if (op.divisor)
-        value = even_sum(op, from, place, column, static_cast<float>(op.divisor));
-      else if (lines != 0 && column.elements)
-        value = even_sum(op, from, place, column, lines * static_cast<float>(column.elements));
+        value = even_sum<kDeep>(op, from, plane, row, column, static_cast<float>(op.divisor));
+      else if (lines && column.elements)
+        value = even_sum<kDeep>(op, from, plane, row, column,
+                                static_cast<float>(lines) * static_cast<float>(column.elements));
       else
-        value = uneven_sum(op, tables.windows, from, place, column);
+        value = uneven_sum<kDeep>(op, tables.windows, from, plane, row, column);
       before = column;
     }
     block_store(dx + w * kBlock, value);
+  }
+}
+
+template <bool kDeep>
+void run_rows(const Pool& op, Tables tables, int64_t first, int64_t last, const Context& context) {
+  const float* dy = static_cast<const float*>(context.args[Pool::kIn]);
+  float* dx = static_cast<float*>(context.args[Pool::kOut]);
+  const int64_t blocks = blocks_of(op.x.c);
+  for (int64_t unit = first; unit < last; ++unit) {
+    const RowUnit at = row_unit<kDeep>(op.x, blocks, unit);
+    const Span plane = tables.spans.planes[at.d], row = tables.spans.rows[at.h];
+    const float* from = at_block(op.y, dy, at.n, at.block, plane.first, row.first, 0);
+    spread_row<kDeep>(op, tables, from, plane, row, at_block(op.x, dx, at.n, at.block, at.d, at.h, 0));
   }
 }
 
@@ -99,16 +112,8 @@ void run(const Prepared& prepared, int, int64_t first, int64_t last, const Conte
   const Pool& op = prepared.op.pool;
   const Span* spans = static_cast<const Span*>(prepared.table);
   const Tables tables{span_table(op, spans), window_table(op, spans + span_count(op))};
-  const float* dy = static_cast<const float*>(context.args[Pool::kIn]);
-  float* dx = static_cast<float*>(context.args[Pool::kOut]);
-  const int64_t blocks = blocks_of(op.x.c);
-  for (int64_t unit = first; unit < last; ++unit) {
-    const int64_t h = unit % op.x.h, d = unit / op.x.h % op.x.d, map = unit / (op.x.h * op.x.d);
-    const int64_t block = map % blocks, n = map / blocks;
-    const Place place{tables.spans.planes[d], tables.spans.rows[h]};
-    const float* from = at_block(op.y, dy, n, block, place.plane.first, place.row.first, 0);
-    spread_row(op, tables, from, place, at_block(op.x, dx, n, block, d, h, 0));
-  }
+  const bool deep = op.x.d > 1 || tables.spans.planes[0].count != 1;
+  (deep ? run_rows<true> : run_rows<false>)(op, tables, first, last, context);
 }
 
 }  // namespace

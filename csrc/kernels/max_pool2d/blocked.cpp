@@ -60,7 +60,7 @@ struct Row {
   Window plane, window;  // along D, along H
 };
 
-template <bool kIndices>
+template <bool kIndices, bool kDeep>
 void pool_row(const Pool& op, const Row& row, const Window* columns, int lanes) {
   const int64_t row_step = op.adaptive ? op.x.sh : op.dilation[1] * op.x.sh;
   const int32_t dilation = op.adaptive ? 1 : static_cast<int32_t>(op.dilation[2]);
@@ -70,7 +70,7 @@ void pool_row(const Pool& op, const Row& row, const Window* columns, int lanes) 
   const int64_t plane_step = op.adaptive ? op.x.sd : op.dilation[0] * op.x.sd;
   const int32_t area = static_cast<int32_t>(op.x.h) * width;
   const int32_t plane_places = op.adaptive ? area : static_cast<int32_t>(op.dilation[0]) * area;
-  const int taps_d = row.plane.taps, taps_h = taps_d > 0 ? row.window.taps : 0;
+  const int taps_d = row.plane.taps, taps_h = kDeep && taps_d == 0 ? 0 : row.window.taps;
   const BlockMask keep = first_channels(lanes);
   for (int64_t ow = 0; ow < op.y.w; ++ow) {
     const int first = columns[ow].first, taps_w = columns[ow].taps;
@@ -86,7 +86,7 @@ void pool_row(const Pool& op, const Row& row, const Window* columns, int lanes) 
       result = take(3, 3);
     else if (taps_h > 0 && taps_w > 0)
       result = take(taps_h, taps_w);
-    for (int d = 1; d < taps_d && taps_h > 0 && taps_w > 0; ++d) {
+    for (int d = 1; kDeep && d < taps_d && taps_h > 0 && taps_w > 0; ++d) {
       x += plane_step;
       place += plane_places;
       result = better<kIndices>(result, take(taps_h, taps_w));
@@ -117,27 +117,31 @@ void prepare(const Op& op, const Variant&, Work* work, void* table) {
   if (table) fill_windows(pool, static_cast<Window*>(table));
 }
 
+template <bool kIndices, bool kDeep>
+void run_rows(const Pool& op, WindowTable windows, int64_t first, int64_t last, const Context& context) {
+  const float* x = static_cast<const float*>(context.args[Pool::kIn]);
+  float* y = static_cast<float*>(context.args[Pool::kOut]);
+  int32_t* indices = static_cast<int32_t*>(context.args[Pool::kIndices]);
+  const int64_t blocks = blocks_of(op.y.c);
+  for (int64_t unit = first; unit < last; ++unit) {
+    const RowUnit at = row_unit<kDeep>(op.y, blocks, unit);
+    const int lanes = static_cast<int>(least(kBlock, op.y.c - at.block * kBlock));
+    const Window plane = windows.planes[at.d];
+    Row row{at_block(op.x, x, at.n, at.block, plane.first, 0, 0), at_block(op.y, y, at.n, at.block, at.d, at.h, 0),
+            nullptr, plane, windows.rows[at.h]};
+    if (kIndices) row.indices = at_block(op.indices, indices, at.n, at.block, at.d, at.h, 0);
+    pool_row<kIndices, kDeep>(op, row, windows.columns, lanes);
+  }
+}
+
 void run(const Prepared& prepared, int, int64_t first, int64_t last, const Context& context) {
   const Pool& op = prepared.op.pool;
   const WindowTable windows = window_table(op, prepared.table);
-  const float* x = static_cast<const float*>(context.args[Pool::kIn]);
-  float* y = static_cast<float*>(context.args[Pool::kOut]);
-  int32_t* indices = op.indices.present ? static_cast<int32_t*>(context.args[Pool::kIndices]) : nullptr;
-  const int64_t blocks = blocks_of(op.y.c);
-  for (int64_t unit = first; unit < last; ++unit) {
-    const int64_t h = unit % op.y.h, d = unit / op.y.h % op.y.d, map = unit / (op.y.h * op.y.d);
-    const int64_t block = map % blocks, n = map / blocks;
-    const int lanes = static_cast<int>(least(kBlock, op.y.c - block * kBlock));
-    const Window plane = windows.planes[d];
-    Row row{at_block(op.x, x, n, block, plane.first, 0, 0), at_block(op.y, y, n, block, d, h, 0), nullptr, plane,
-            windows.rows[h]};
-    if (indices) {
-      row.indices = at_block(op.indices, indices, n, block, d, h, 0);
-      pool_row<true>(op, row, windows.columns, lanes);
-    } else {
-      pool_row<false>(op, row, windows.columns, lanes);
-    }
-  }
+  const bool deep = op.y.d > 1 || windows.planes[0].taps != 1;
+  if (op.indices.present)
+    (deep ? run_rows<true, true> : run_rows<true, false>)(op, windows, first, last, context);
+  else
+    (deep ? run_rows<false, true> : run_rows<false, false>)(op, windows, first, last, context);
 }
 
 }  // namespace

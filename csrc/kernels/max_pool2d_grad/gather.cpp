@@ -41,36 +41,39 @@ CNNKERN_INLINE Block gather(const float* dy, int64_t dy_row, const int32_t* indi
   return sum;
 }
 
-void run(const Prepared& prepared, int, int64_t first, int64_t last, const Context& context) {
-  const Pool& op = prepared.op.pool;
-  const SpanTable spans = span_table(op, prepared.table);
+template <bool kDeep>
+void run_rows(const Pool& op, const SpanTable& spans, int64_t first, int64_t last, const Context& context) {
   const float* dy = static_cast<const float*>(context.args[Pool::kMaxGradDy]);
   const int32_t* indices = static_cast<const int32_t*>(context.args[Pool::kMaxGradIndices]);
   float* dx = static_cast<float*>(context.args[Pool::kMaxGradDx]);
   const int64_t blocks = blocks_of(op.x.c);
   for (int64_t unit = first; unit < last; ++unit) {
-    const int64_t h = unit % op.x.h, d = unit / op.x.h % op.x.d, map = unit / (op.x.h * op.x.d);
-    const int64_t block = map % blocks, n = map / blocks;
-    const Span planes = spans.planes[d], rows = spans.rows[h];
-    const float* dy_row = at_block(op.y, dy, n, block, planes.first, rows.first, 0);
-    const int32_t* index_row = at_block(op.indices, indices, n, block, planes.first, rows.first, 0);
-    float* to = at_block(op.x, dx, n, block, d, h, 0);
+    const RowUnit at = row_unit<kDeep>(op.x, blocks, unit);
+    const Span planes = spans.planes[at.d], rows = spans.rows[at.h];
+    const float* dy_row = at_block(op.y, dy, at.n, at.block, planes.first, rows.first, 0);
+    const int32_t* index_row = at_block(op.indices, indices, at.n, at.block, planes.first, rows.first, 0);
+    float* to = at_block(op.x, dx, at.n, at.block, at.d, at.h, 0);
+    const int first_rows = kDeep && planes.count == 0 ? 0 : rows.count;
     for (int64_t w = 0; w < op.x.w; ++w) {
       const Span columns = spans.columns[w];
-      int64_t offset = static_cast<int64_t>(columns.first) * kBlock, index_offset = offset;
-      const int32_t place = static_cast<int32_t>((d * op.x.h + h) * op.x.w + w);
-      const auto take = [&](int r, int s) CNNKERN_LAMBDA {
-        return gather(dy_row + offset, op.y.sh, index_row + index_offset, op.indices.sh, r, s, place);
+      const int64_t offset = static_cast<int64_t>(columns.first) * kBlock;
+      const int32_t place = static_cast<int32_t>((at.d * op.x.h + at.h) * op.x.w + w);
+      const auto take = [&](int d, int r, int s) CNNKERN_LAMBDA {
+        return gather(dy_row + d * op.y.sd + offset, op.y.sh, index_row + d * op.indices.sd + offset, op.indices.sh, r,
+                      s, place);
       };
-      Block sum = block_zero();
-      if (planes.count > 0) sum = rows.count == 1 && columns.count == 1 ? take(1, 1) : take(rows.count, columns.count);
-      for (int i = 1; i < planes.count; ++i) {
-        offset += op.y.sd, index_offset += op.indices.sd;
-        sum = add(sum, take(rows.count, columns.count));
-      }
+      Block sum = first_rows == 1 && columns.count == 1 ? take(0, 1, 1) : take(0, first_rows, columns.count);
+      for (int d = 1; kDeep && d < planes.count; ++d) sum = add(sum, take(d, rows.count, columns.count));
       block_store(to + w * kBlock, sum);
     }
   }
+}
+
+void run(const Prepared& prepared, int, int64_t first, int64_t last, const Context& context) {
+  const Pool& op = prepared.op.pool;
+  const SpanTable spans = span_table(op, prepared.table);
+  const bool deep = op.x.d > 1 || spans.planes[0].count != 1;
+  (deep ? run_rows<true> : run_rows<false>)(op, spans, first, last, context);
 }
 
 }  // namespace
