@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import os
 import zlib
@@ -39,6 +38,8 @@ def read_idx(path: str | os.PathLike[str], max_bytes: int = 1 << 31) -> npt.NDAr
         file.seek(0)
         if not zipped:
             return _read(file, os.fspath(path), size, max_bytes)
+        import gzip
+
         try:
             with gzip.open(file, "rb") as stream:
                 return _read(stream, os.fspath(path), size * _MAX_EXPANSION, max_bytes)
