@@ -124,6 +124,10 @@ _OTHERS = """
   permute:4x5x2x6x3:axes=(0,2,4,1,3)
   permute:3x4x5x6x7:axes=(4,3,2,1,0)
   permute:2x1x3x4x1x5:axes=(5,1,0,3,4,2)
+  permute:2x4x70:axes=(0,2,1)
+  permute:2x70x4:axes=(0,2,1)
+  permute:3x2x5000:axes=(0,2,1)
+  permute:3x5000x2:axes=(0,2,1)
   permute:1x7000:axes=(1,0)
   permute:2x3x5000:axes=(1,0,2)
   # tables along every axis, several taps to a place and none, more places than there were, one place

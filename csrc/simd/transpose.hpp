@@ -61,4 +61,21 @@ CNNKERN_INLINE void transpose(Vec (&r)[kLanes]) {
 }
 #endif
 
+// y[j][i] = x[i][j] for `rows` i and `columns` j, at most kLanes of each.
+CNNKERN_INLINE void transpose_part(const float* x, int64_t x_stride, float* y, int64_t y_stride, int rows,
+                                   int columns) {
+  Vec r[kLanes];
+  if (columns == kLanes && rows == kLanes) {
+    unroll<kLanes>([&](auto i) CNNKERN_LAMBDA { r[i] = load(x + i * x_stride); });
+    transpose(r);
+    unroll<kLanes>([&](auto j) CNNKERN_LAMBDA { store(y + j * y_stride, r[j]); });
+    return;
+  }
+  unroll<kLanes>([&](auto i) CNNKERN_LAMBDA { r[i] = i < rows ? load_n(x + i * x_stride, columns) : zero(); });
+  transpose(r);
+  unroll<kLanes>([&](auto j) CNNKERN_LAMBDA {
+    if (j < columns) store_n(y + j * y_stride, r[j], rows);
+  });
+}
+
 }  // namespace CNNKERN_NAMESPACE

@@ -45,8 +45,8 @@ Walk walk_of(const Permute& op) {
     walk.tile_b = walk.count > 1 ? least(walk.size[1], most(1, kTileFloats / walk.tile_a)) : 1;
     walk.tiles_b = walk.count > 1 ? (walk.size[1] + walk.tile_b - 1) / walk.tile_b : 1;
   } else {
-    walk.tile_a = least(walk.size[0], kTileSide);
-    walk.tile_b = least(walk.size[walk.across], kTileFloats / walk.tile_a / kTileSide * kTileSide);
+    walk.tile_a = least(walk.size[0], walk.size[walk.across] <= 4 ? kTileFloats / 4 : kTileSide);
+    walk.tile_b = least(walk.size[walk.across], most(kTileSide, kTileFloats / walk.tile_a / kTileSide * kTileSide));
     walk.tiles_b = (walk.size[walk.across] + walk.tile_b - 1) / walk.tile_b;
   }
   walk.tiles_a = (walk.size[0] + walk.tile_a - 1) / walk.tile_a;
@@ -57,24 +57,25 @@ Walk walk_of(const Permute& op) {
   return walk;
 }
 
-// y[j][i] = x[i][j] for `rows` i and `columns` j, at most kLanes of each.
-CNNKERN_INLINE void transpose_part(const float* x, int64_t x_stride, float* y, int64_t y_stride, int rows,
-                                   int columns) {
-  Vec r[kLanes];
-  if (columns == kLanes && rows == kLanes) {
-    unroll<kLanes>([&](auto i) CNNKERN_LAMBDA { r[i] = load(x + i * x_stride); });
-    transpose(r);
-    unroll<kLanes>([&](auto j) CNNKERN_LAMBDA { store(y + j * y_stride, r[j]); });
-    return;
-  }
-  unroll<kLanes>([&](auto i) CNNKERN_LAMBDA { r[i] = i < rows ? load_n(x + i * x_stride, columns) : zero(); });
-  transpose(r);
-  unroll<kLanes>([&](auto j) CNNKERN_LAMBDA {
-    if (j < columns) store_n(y + j * y_stride, r[j], rows);
-  });
+// Few rows that alternate in y (planes to pixels, as three colours), and the opposite. The compiler makes shuffles of it.
+template <int kRows>
+void interleave(const float* __restrict x, int64_t x_stride, float* __restrict y, int64_t columns) {
+  for (int64_t j = 0; j < columns; ++j)
+    for (int i = 0; i < kRows; ++i) y[j * kRows + i] = x[i * x_stride + j];
+}
+template <int kColumns>
+void separate(const float* __restrict x, float* __restrict y, int64_t y_stride, int64_t rows) {
+  for (int64_t i = 0; i < rows; ++i)
+    for (int j = 0; j < kColumns; ++j) y[j * y_stride + i] = x[i * kColumns + j];
 }
 
 void transpose_tile(const float* x, int64_t x_stride, float* y, int64_t y_stride, int64_t rows, int64_t columns) {
+  if (y_stride == rows && rows == 2) return interleave<2>(x, x_stride, y, columns);
+  if (y_stride == rows && rows == 3) return interleave<3>(x, x_stride, y, columns);
+  if (y_stride == rows && rows == 4) return interleave<4>(x, x_stride, y, columns);
+  if (x_stride == columns && columns == 2) return separate<2>(x, y, y_stride, rows);
+  if (x_stride == columns && columns == 3) return separate<3>(x, y, y_stride, rows);
+  if (x_stride == columns && columns == 4) return separate<4>(x, y, y_stride, rows);
   for (int64_t j = 0; j < columns; j += kLanes)
     for (int64_t i = 0; i < rows; i += kLanes)
       transpose_part(x + i * x_stride + j, x_stride, y + j * y_stride + i, y_stride,

@@ -9,7 +9,7 @@ namespace CNNKERN_NAMESPACE {
 namespace {
 
 constexpr int kRows = 8;
-constexpr double kGatherNs = 0.3;  // per tap and element of the innermost axis, one core
+constexpr double kGatherNs = 4.0;  // per tap and element of the innermost axis, one core
 
 struct Split {
   int64_t outer, inner;      // positions before and elements after the axis
