@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from case import Case, conv_direction, parse
 from elementwise_rows import ELEMENTWISE
 from generators import GENERATORS, generated
+from moving_rows import MOVING
 from window_rows import (
     ADAPTIVE_POOL,
     ADAPTIVE_POOL3D,
@@ -211,7 +212,7 @@ ROWS: list[Case] = [
     *_pool_rows(MAX_POOL, "max_pool2d"),
     *_pool_rows(AVG_POOL, "avg_pool2d"),
     *_pool_rows(ADAPTIVE_POOL, "adaptive_max_pool2d", "adaptive_avg_pool2d"),
-    *map(parse, _lines(_OTHERS + ELEMENTWISE)),
+    *map(parse, _lines(_OTHERS + ELEMENTWISE + MOVING)),
     *_pool_rows(POOL1D, "max_pool1d", "avg_pool1d"),
     *_pool_rows(POOL3D, "max_pool3d", "avg_pool3d"),
     *_pool_rows("2x17x9:output_size=(4,)", "adaptive_max_pool1d", "adaptive_avg_pool1d"),
