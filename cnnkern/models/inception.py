@@ -211,7 +211,7 @@ class InceptionV3(InceptionNetwork):
     def forward(self, input: Any) -> Any:
         """(N, in_channels, H, W) -> (N, num_classes); `InceptionOutputs` in training with the auxiliary head.
 
-        H and W are at least 75, and 267 in training with the auxiliary head.
+        H and W are at least 75, and 299 in training with the auxiliary head.
         """
         middle, last = self._maps(input)
         logits = self.fc(self.flatten(self.dropout(self.avgpool(last))))
