@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from cnnkern.functional import _check as check
 from cnnkern.functional._convolution import FAMILIES, check_weight, compute
 from cnnkern.functional.elementwise import add
 from cnnkern.functional.shape import PAD, add_batch, drop_batch, reshape_to
-from cnnkern.graph import Attrs, Shape, apply
+from cnnkern.graph import Attrs, Shape, apply, current_trace
 
 
 def _checked(function: str, axes: int, input: Shape, weight: Shape, geometry: tuple[Any, ...]) -> tuple[Attrs, Shape]:
@@ -65,13 +67,20 @@ def _transposed(
     else:
         y = _with_margin(function, op, (x, weight), shape, attrs, (pads, extras), algorithm)
     if bias is not None:
-        y = add(y, reshape_to(bias, (1, shape[1], *(1,) * axes)))
+        y = _biased(y, reshape_to(bias, (1, shape[1], *(1,) * axes)))
     y = drop_batch(y) if unbatched else y
     if out is None:
         return y
     check.out(function, out, y.shape, y.dtype, input, weight, bias)
     out[...] = y
     return out
+
+
+def _biased(y: Any, bias: Any) -> Any:
+    """Of arrays in place: another array of that size would cost more than the addition."""
+    if isinstance(y, np.ndarray) and isinstance(bias, np.ndarray) and current_trace() is None:
+        return np.add(y, bias, out=y)
+    return add(y, bias)
 
 
 def _with_margin(

@@ -106,6 +106,11 @@ int candidates(const Op& op, const Machine& machine, Variant* out) {
   const double depth = static_cast<double>(outputs_of(c) * area_of(c)) / static_cast<double>(phase_count(c));
   out[0] = Variant{};
   out[0].ns = patch_product_ns(machine, rows_of(c), depth, c.x.n * c.x.d * c.x.h * c.x.w, c.groups);
+  if (c.stride[2] > 1) {  // stored one by one
+    constexpr double kStoreNs = 0.8;
+    const double pixels = static_cast<double>(c.x.n * c.x.c) * static_cast<double>(c.x.d * c.x.h * c.x.w);
+    out[0].ns += static_cast<float>(kStoreNs * pixels / machine.threads);
+  }
   return 1;
 }
 
