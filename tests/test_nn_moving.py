@@ -9,7 +9,7 @@ from oracle import normal, torch_or_skip
 from test_nn import test_layer_and_gradients_are_those_of_pytorch as assert_same_as_pytorch
 
 import cnnkern
-from cnnkern import nn
+from cnnkern import nn, train
 
 LAYERS: list[tuple[str, tuple[Any, ...], dict[str, Any], tuple[int, ...]]] = [
     ("GroupNorm", (3, 18), {"eps": 1e-3}, (2, 18, 5, 6)),
@@ -98,3 +98,32 @@ def test_sobel_finds_edges() -> None:
     edges = cnnkern.compile(nn.Sobel().eval(), (2, 3, 9, 8))
     image = normal(2, 3, 9, 8).astype(np.float32)
     np.testing.assert_allclose(edges(image), nn.Sobel()(image), 1e-5, 1e-5)
+
+
+def test_training_moves_the_statistics_of_instances() -> None:
+    """A step of a training plan leaves the running statistics that an eager forward pass leaves."""
+    x = (normal(6, 3, 4, 5) * 2 + 1).astype(np.float32)
+    layer = nn.InstanceNorm2d(3, track_running_stats=True, momentum=0.25)
+    model = nn.Sequential(layer, nn.Flatten(), nn.Linear(60, 2, rng=0))
+    train.fit(model, (x, np.arange(6) % 2), batch_size=6, shuffle=False, progress=False)
+    eager = nn.InstanceNorm2d(3, track_running_stats=True, momentum=0.25)
+    eager(x)
+    assert np.abs(eager.running_mean).max() > 0.1
+    for name in ("running_mean", "running_var"):
+        np.testing.assert_allclose(getattr(layer, name), getattr(eager, name), 1e-5, 1e-6)
+
+
+def test_networks_of_these_layers_learn() -> None:
+    """Norms, shuffles, resizing and windows in one training plan."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((64, 3, 10, 10)).astype(np.float32), rng.integers(0, 3, 64)
+    x[np.arange(64), y] += 1.5
+    model = nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1, rng=0), nn.GroupNorm(4, 16), nn.ReLU(), nn.ChannelShuffle(4),
+        nn.LocalResponseNorm(5), nn.Conv2d(16, 16, 3, padding=1, padding_mode="reflect", rng=1),
+        nn.InstanceNorm2d(16, affine=True), nn.Upsample(scale_factor=2, mode="bilinear"), nn.PixelUnshuffle(2),
+        nn.Conv2d(64, 8, 1, rng=2), nn.SqueezeExcitation(8, 4, rng=0), nn.Unfold(2, stride=2), nn.Flatten(),
+        nn.LayerNorm(800), nn.Linear(800, 3, rng=3),
+    )  # fmt: skip
+    history = train.fit(model, (x, y), epochs=4, batch_size=16, seed=0, progress=False)
+    assert history.history["accuracy"][-1] > 0.8
