@@ -20,7 +20,7 @@ from cases import OPS, ROWS, cases, rows
 from conftest import Failures, Tally
 from generators import generated
 from running import Running, Way, Wrong
-from values import EXACT, Array, expected, inputs, trusted
+from values import Array, exact, expected, inputs, trusted
 
 _REDRAWS = 8
 _THREADS = (2, 3, 7)
@@ -94,9 +94,9 @@ class Checking:
     def check(self, case: Case, number: int, isas: Sequence[str], only: Way | None = None) -> None:
         """Every case meets one and another number of threads, every fourth all of them."""
         threads = (1, *_THREADS) if number % 4 == 0 or only else (1, _THREADS[number % 3])
-        for whole in (True, False) if case.op in EXACT and number % 3 == 0 else (case.op in EXACT,):
+        for whole in (True, False) if exact(case) and number % 3 == 0 else (exact(case),):
             values, want, trust = _draw(case, self._seed, whole)
-            self._tally.mistrusted[case.op] += whole is (case.op in EXACT) and not trust
+            self._tally.mistrusted[case.op] += whole is exact(case) and not trust
             running = Running(case, values, self._seed + number)
             for isa in isas:
                 self._core.set_isa(isa)

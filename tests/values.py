@@ -27,8 +27,14 @@ EXACT = {
     *("add", "subtract", "multiply", "maximum", "minimum", "prelu"),
     *("sum_to", "concat", "slice", "pad", "permute", "resample"),
 }
+_INEXACT_ACTIVATIONS = {"silu", "hardswish", "sigmoid", "hardsigmoid"}
 # Inputs that the operation updates.
 MUTATED = {"batch_norm_training": (3, 4), "sgd_step": (0, 2), "adam_step": (0, 2, 3)}
+
+
+def exact(case: Case) -> bool:
+    """Do whole numbers come out exactly?"""
+    return case.op in EXACT and case.attrs.get("activation") not in _INEXACT_ACTIVATIONS
 
 
 def whole_numbers(rng: np.random.Generator, shape: Shape) -> Array:

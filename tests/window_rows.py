@@ -114,6 +114,13 @@ CONV_EPILOGUE = f"""
   1x19x8x8,19x1x3x3,19,-:{P1}:groups=19:activation=clamp
   2x8x7x7,12x4x3x3,12,2x12x7x7:{P1}:groups=2:activation=relu
   1x64x7x7,64x64x3x3,64,1x64x7x7:{P1}:activation=leaky_relu
+  1x40x15x9,33x40x3x3,33,1x33x15x9:{P1}:activation=silu
+  2x19x8x9,19x1x3x3,19,-:{P1}:groups=19:activation=hardswish
+  1x24x7x8,24x8x3x3,24,-:{P1}:groups=3:activation=silu
+  1x19x6x29,19x1x7x7,19,-:{P3}:groups=19:activation=sigmoid
+  1x3x15x16,20x3x3x3,20,-:{P1}:stride=(2,2):activation=hardswish
+  2x40x1x1,33x40x1x1,33,-:activation=hardsigmoid
+  1x40x5x6,33x40x1x1,33,-:activation=sigmoid
 """
 
 POOL = """

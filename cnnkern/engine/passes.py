@@ -13,6 +13,7 @@ from cnnkern.engine.rewrite import Program, make_node
 from cnnkern.graph import Array, Attrs, Graph, Node, Symbol
 
 _ACTIVATIONS = ("relu", "leaky_relu", "clamp")
+_LONG_ACTIVATIONS = ("silu", "hardswish", "sigmoid", "hardsigmoid")  # in the epilogue of convolutions only
 _CONVOLUTIONS = ("conv1d", "conv2d", "conv3d")
 _TAKES_ACTIVATION = (
     *_CONVOLUTIONS,
@@ -107,10 +108,11 @@ def fuse_activations(program: Program) -> None:
     """An activation after an operation with an epilogue, and the only reader of its result, moves into the epilogue."""
     readers = program.readers()
     for node in list(program.nodes):
-        if node.op.name not in _ACTIVATIONS or node.inputs[0] is None:
+        if node.op.name not in (*_ACTIVATIONS, *_LONG_ACTIVATIONS) or node.inputs[0] is None:
             continue
         source = node.inputs[0].node
-        if source is None or source.op.name not in _TAKES_ACTIVATION or _active(source):
+        takes = ("conv2d",) if node.op.name in _LONG_ACTIVATIONS else _TAKES_ACTIVATION
+        if source is None or source.op.name not in takes or _active(source):
             continue
         if readers[source.outputs[0]] != [node]:
             continue

@@ -44,7 +44,7 @@ def clamp_grad(dy: Array, x: Array, *, low: float, high: float) -> Array:
 
 
 def activate(y: Array, activation: str, slope: float, low: float, high: float) -> Array:
-    """The activation that other operations apply to their result: none, relu, leaky_relu or clamp."""
+    """The activation that other operations apply to their result; slope, low and high are leaky_relu's and clamp's."""
     if activation == "none":
         return y
     if activation == "relu":
@@ -53,6 +53,8 @@ def activate(y: Array, activation: str, slope: float, low: float, high: float) -
         return leaky_relu(y, slope=slope)
     if activation == "clamp":
         return clamp(y, low=low, high=high)
+    if activation in ("silu", "hardswish", "sigmoid", "hardsigmoid"):
+        return np.asarray(globals()[activation](y))
     raise ValueError(f"unknown activation {activation!r}")
 
 

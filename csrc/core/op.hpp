@@ -26,7 +26,8 @@ struct Tensor {
   int32_t before[3], after[3];  // border of D, H, W in pixels
 };
 
-enum class Activation : int32_t { kNone, kRelu, kLeakyRelu, kClamp };  // kClamp: min(max(x, low), high); all keep NaN
+// kClamp: min(max(x, low), high). From kSilu on for convolutions only. All keep NaN.
+enum class Activation : int32_t { kNone, kRelu, kLeakyRelu, kClamp, kSilu, kHardSwish, kSigmoid, kHardSigmoid };
 
 // Applied to an accumulator before it is stored: y = act(acc + bias + residual).
 struct Epilogue {

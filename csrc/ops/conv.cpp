@@ -42,7 +42,7 @@ void make_conv2d(const OpInfo& info, const Attributes& attributes, const Tensors
   attributes.spatial("padding", 0, conv.padding);
   attributes.spatial("dilation", 1, conv.dilation);
   conv.groups = attributes.integer("groups", 1);
-  conv.epilogue = info.kind == OpKind::kConv2d ? read_epilogue(info.name, attributes) : Epilogue{};
+  conv.epilogue = info.kind == OpKind::kConv2d ? read_epilogue(info.name, attributes, true) : Epilogue{};
   require(conv.groups >= 1, info.name, "groups must be positive");
   require(conv.w.n % conv.groups == 0 && conv.x.c == checked_product(conv.w.c, conv.groups, info.name), info.name,
           "weight " + shape_text(conv.w) + " in " + std::to_string(conv.groups) + " groups does not fit input " +

@@ -132,21 +132,20 @@ const OpInfo& op_info(const std::string& name) {
   throw std::invalid_argument("there is no operation '" + name + "'");
 }
 
-Epilogue read_epilogue(const char* op, const Attributes& attributes) {
+Epilogue read_epilogue(const char* op, const Attributes& attributes, bool long_ones) {
   const std::string name = attributes.word("activation", "none");
   Epilogue e{};
   e.slope = attributes.real("slope", 0.01);
   e.low = attributes.real("low", 0);
   e.high = attributes.real("high", 0);
-  if (name == "relu")
-    e.activation = Activation::kRelu;
-  else if (name == "leaky_relu")
-    e.activation = Activation::kLeakyRelu;
-  else if (name == "clamp")
-    e.activation = Activation::kClamp;
-  else
-    require(name == "none", op, "there is no activation '" + name + "' in an epilogue");
-  return e;
+  constexpr const char* kNames[] = {"none", "relu",      "leaky_relu", "clamp",
+                                    "silu", "hardswish", "sigmoid",    "hardsigmoid"};
+  for (int i = 0; i <= static_cast<int>(long_ones ? Activation::kHardSigmoid : Activation::kClamp); ++i)
+    if (name == kNames[i]) {
+      e.activation = static_cast<Activation>(i);
+      return e;
+    }
+  throw std::invalid_argument(std::string(op) + ": there is no activation '" + name + "' in an epilogue");
 }
 
 Op make_op(const OpInfo& info, const Attributes& attributes, const Tensors& args) {

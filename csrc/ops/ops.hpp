@@ -76,6 +76,7 @@ void make_resample(const OpInfo&, const Attributes&, const Tensors&, Op&);
 void make_permute(const OpInfo&, const Attributes&, const Tensors&, Op&);
 void make_peak(const OpInfo&, const Attributes&, const Tensors&, Op&);
 
-Epilogue read_epilogue(const char* op, const Attributes& attributes);
+// long_ones: activations that only some kernels know.
+Epilogue read_epilogue(const char* op, const Attributes& attributes, bool long_ones = false);
 
 }  // namespace cnnkern

@@ -97,4 +97,23 @@ CNNKERN_INLINE Vec power_slope(Vec x, float alpha) {
   return alpha == 0 ? zero() : mul(set1(alpha), power(x, alpha - 1));
 }
 
+[[maybe_unused]] __attribute__((noinline)) static Vec activate_long(Activation activation, Vec x) {
+  switch (activation) {
+    case Activation::kSilu: return silu(x);
+    case Activation::kHardSwish: return hard_swish(x);
+    case Activation::kSigmoid: return sigmoid(x);
+    default: return hard_sigmoid(x);
+  }
+}
+
+// Over `pixels` stored pixels of kLanes channels, `step` floats apart; of each the lanes from `lanes` on become zero.
+[[maybe_unused]] __attribute__((noinline)) static void activate_stored(Activation activation, float* y, int64_t pixels,
+                                                                       int64_t step, int lanes) {
+  for (int64_t p = 0; p < pixels; ++p, y += step) {
+    const Vec x = activate_long(activation, load(y));
+    store(y, x);
+    if (lanes < kLanes) store(y, load_n(y, lanes));
+  }
+}
+
 }  // namespace CNNKERN_NAMESPACE

@@ -54,7 +54,7 @@ CNNKERN_INLINE void tile_epilogue(const TileArgs& a, Accumulators& acc) {
         acc[b][p] = select(less(acc[b][p], block_zero()), mul(acc[b][p], slope), acc[b][p]);
       });
     });
-  } else if (activation != Activation::kNone) {  // ReLU is the clamp to [0, infinity]
+  } else if (activation == Activation::kRelu || activation == Activation::kClamp) {  // ReLU clamps to [0, infinity]
     const bool relu = activation == Activation::kRelu;
     const Block low = block_set1(relu ? 0.0f : a.epilogue.low);
     const Block high = block_set1(relu ? __builtin_inff() : a.epilogue.high);
@@ -65,6 +65,10 @@ CNNKERN_INLINE void tile_epilogue(const TileArgs& a, Accumulators& acc) {
   unroll<kBlocks>([&](auto b) CNNKERN_LAMBDA {
     unroll<kPixels>([&](auto p) CNNKERN_LAMBDA { block_store(a.y + b * a.y_block + p * a.y_step, acc[b][p]); });
   });
+  if (is_long(activation)) {
+    for (int v = 0; v < kBlocks * kVecs; ++v)
+      activate_stored(activation, a.y + v / kVecs * a.y_block + v % kVecs * kLanes, kPixels, a.y_step, kLanes);
+  }
   // Lanes beyond the last channel are not zero of themselves: infinity times a zero weight is NaN, a clamp may exclude
   // zero.
   if (a.lanes < kBlocks * kBlock) {

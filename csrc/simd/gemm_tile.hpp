@@ -102,7 +102,12 @@ void tile_kernel(const Tile& t) {
   switch (t.epilogue ? t.epilogue->activation : Activation::kNone) {
     case Activation::kNone: break;
     case Activation::kRelu: each([&](Vec x, int, int) CNNKERN_LAMBDA { return max(zero(), x); }); break;
-    default: each([&](Vec x, int, int) CNNKERN_LAMBDA { return activate(*t.epilogue, x); });
+    case Activation::kLeakyRelu:
+    case Activation::kClamp: each([&](Vec x, int, int) CNNKERN_LAMBDA { return activate(*t.epilogue, x); }); break;
+    default:  // sums stay in memory: the calls would spill them one by one
+      unroll<kRows * kVectors>([&](auto i) CNNKERN_LAMBDA { store(partial + i * kLanes, sum[i]); });
+      activate_stored(t.epilogue->activation, partial, kRows * kVectors, kLanes, kLanes);
+      unroll<kRows * kVectors>([&](auto i) CNNKERN_LAMBDA { sum[i] = load(partial + i * kLanes); });
   }
   unroll<kRows>([&](auto r) CNNKERN_LAMBDA {
     float* row = t.c + r * t.c_step;

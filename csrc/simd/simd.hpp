@@ -109,12 +109,18 @@ CNNKERN_INLINE Vec exp(Vec x) {
 }
 CNNKERN_INLINE Block exp(Block a) { CNNKERN_EACH(Block, exp(a.v[i])) }
 
+// Activations of more than an instruction or two (defined in simd/activation.hpp): a call, which would spill a tile's
+// accumulators, so tiles store first and then go over what they stored.
+CNNKERN_INLINE bool is_long(Activation activation) { return activation > Activation::kClamp; }
+static Vec activate_long(Activation activation, Vec x);
+
 CNNKERN_INLINE Vec activate(const Epilogue& e, Vec x) {
   switch (e.activation) {
     case Activation::kRelu: return max(zero(), x);
     case Activation::kLeakyRelu: return select(less(x, zero()), mul(x, set1(e.slope)), x);
     case Activation::kClamp: return min(set1(e.high), max(set1(e.low), x));
-    default: return x;
+    case Activation::kNone: return x;
+    default: return activate_long(e.activation, x);
   }
 }
 CNNKERN_INLINE Block activate(const Epilogue& e, Block a) { CNNKERN_EACH(Block, activate(e, a.v[i])) }
@@ -137,3 +143,5 @@ CNNKERN_INLINE bool is_plain(const Tensor& t) { return !t.present || t.layout ==
 CNNKERN_INLINE bool is_blocked(const Tensor& t) { return !t.present || t.layout == Layout::kBlocked; }
 
 }  // namespace CNNKERN_NAMESPACE
+
+#include "simd/activation.hpp"

@@ -46,13 +46,15 @@ CNNKERN_INLINE void window_epilogue(const WindowArgs& a, Vec (&acc)[kRows][kPixe
   const Activation activation = a.epilogue.activation;
   if (activation == Activation::kLeakyRelu) {
     each_pixel<kRows, kPixels>([&](auto r, auto p) CNNKERN_LAMBDA { acc[r][p] = activate(a.epilogue, acc[r][p]); });
-  } else if (activation != Activation::kNone) {  // ReLU is the clamp to [0, infinity]
+  } else if (activation == Activation::kRelu || activation == Activation::kClamp) {  // ReLU clamps to [0, infinity]
     const bool relu = activation == Activation::kRelu;
     const Vec low = set1(relu ? 0.0f : a.epilogue.low), high = set1(relu ? __builtin_inff() : a.epilogue.high);
     each_pixel<kRows, kPixels>([&](auto r, auto p) CNNKERN_LAMBDA { acc[r][p] = min(high, max(low, acc[r][p])); });
   }
   each_pixel<kRows, kPixels>([&](auto r, auto p) CNNKERN_LAMBDA { store(a.y + r * a.y_row + p * kBlock, acc[r][p]); });
-  if (a.lanes < kLanes)
+  if (is_long(activation))
+    for (int r = 0; r < kRows; ++r) activate_stored(activation, a.y + r * a.y_row, kPixels, kBlock, a.lanes);
+  else if (a.lanes < kLanes)
     each_pixel<kRows, kPixels>([&](auto r, auto p) CNNKERN_LAMBDA {
       float* const pixel = a.y + r * a.y_row + p * kBlock;
       store(pixel, load_n(pixel, a.lanes));

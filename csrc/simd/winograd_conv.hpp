@@ -266,17 +266,19 @@ void winograd_output(const WinogradPlan& p, const float* products, int64_t first
       for (int v = 0; v < kVecs; ++v) {
         const int used = lanes_of(lanes, v);
         const Vec bias = result.bias ? load_n(result.bias + block * kBlock + v * kLanes, used) : zero();
-        transform_output<kM>(from_products + v * kLanes, p.product_frequency,
-                             [&](int64_t r, int64_t s, Vec value) CNNKERN_LAMBDA {
-                               if (r >= rows || s >= columns) return;
-                               value = add(value, bias);
-                               if (residual)
-                                 value = add(value, load(residual + r * p.residual.sh + s * kBlock + v * kLanes));
-                               value = activate(result.epilogue, value);
-                               float* const pixel = y + r * p.out.sh + s * kBlock + v * kLanes;
-                               store(pixel, value);
-                               if (used < kLanes) store(pixel, load_n(pixel, used));
-                             });
+        transform_output<kM>(
+            from_products + v * kLanes, p.product_frequency, [&](int64_t r, int64_t s, Vec value) CNNKERN_LAMBDA {
+              if (r >= rows || s >= columns) return;
+              value = add(value, bias);
+              if (residual) value = add(value, load(residual + r * p.residual.sh + s * kBlock + v * kLanes));
+              float* const pixel = y + r * p.out.sh + s * kBlock + v * kLanes;
+              store(pixel, is_long(result.epilogue.activation) ? value : activate(result.epilogue, value));
+              if (used < kLanes) store(pixel, load_n(pixel, used));
+            });
+        if (is_long(result.epilogue.activation))
+          for (int64_t r = 0; r < least(rows, kM); ++r)
+            activate_stored(result.epilogue.activation, y + r * p.out.sh + v * kLanes, least(columns, kM), kBlock,
+                            used);
       }
     }
   }
