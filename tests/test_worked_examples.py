@@ -56,17 +56,19 @@ class TestConvolution:
 
     def test_a_time_series_is_an_image_of_one_row(self, dtype: np.dtype[Any]) -> None:
         x, w = np.arange(10.0, dtype=dtype) ** 2, np.array([1, -2, 1], dtype)
-        y = functional.conv2d(x[None, None, None], w[None, None, None])
-        assert y[0, 0, 0].tolist() == [2.0] * 8  # the second difference of a square
-        np.testing.assert_array_equal(y[0, 0, 0], np.correlate(x, w, "valid"))
+        y = functional.conv1d(x[None, None], w[None, None])
+        assert y[0, 0].tolist() == [2.0] * 8  # the second difference of a square
+        np.testing.assert_array_equal(y[0, 0], np.correlate(x, w, "valid"))
+        np.testing.assert_array_equal(y[:, :, None], functional.conv2d(x[None, None, None], w[None, None, None]))
 
     def test_an_image_in_time_is_a_sum_over_images(self, dtype: np.dtype[Any]) -> None:
         rng = np.random.default_rng(2)
         x = rng.integers(-4, 5, (2, 3, 6, 7, 5)).astype(dtype)  # (N, C, time, H, W)
         w = rng.integers(-2, 3, (4, 3, 2, 3, 3)).astype(dtype)
         frames = [sum(functional.conv2d(x[:, :, t + k], w[:, :, k]) for k in range(2)) for t in range(5)]
-        y = np.stack(frames, axis=2)
+        y = functional.conv3d(x, w)
         assert y.shape == (2, 4, 5, 5, 3)
+        np.testing.assert_array_equal(y, np.stack(frames, axis=2))
         windows = np.lib.stride_tricks.sliding_window_view(x, (2, 3, 3), axis=(2, 3, 4))
         np.testing.assert_array_equal(y, np.einsum("ncthwijk,ocijk->nothw", windows, w))
 
@@ -117,8 +119,9 @@ class TestConvolution:
 class TestPooling:
     def test_minimum_is_the_negated_maximum_of_the_negated(self, dtype: np.dtype[Any]) -> None:
         x = image([[1, 1, 2, 4], [5, 6, 7, 8], [3, 2, 1, 0], [1, 2, 3, 4]], dtype)
-        smallest = -functional.max_pool2d(-x, 2)
+        smallest = functional.min_pool2d(x, 2)
         assert smallest[0, 0].tolist() == [[1.0, 2.0], [1.0, 0.0]]
+        np.testing.assert_array_equal(smallest, -functional.max_pool2d(-x, 2))
 
     def test_max_pool_and_its_gradient(self, dtype: np.dtype[Any]) -> None:
         x = image([[1, 1, 2, 4], [5, 6, 7, 8], [3, 2, 1, 0], [1, 2, 3, 4]], dtype)

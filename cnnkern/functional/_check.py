@@ -97,7 +97,7 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{type(value).__name__}"
 
 
-AXES = {1: "(width)", 2: "(height, width)", 3: "(depth, height, width)"}
+AXES = {1: ("width",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 MAPS = {1: ("(N, C, L)", "(C, L)"), 2: ("(N, C, H, W)", "(C, H, W)"), 3: ("(N, C, D, H, W)", "(C, D, H, W)")}
 _NUMBERS = {1: "one", 2: "two", 3: "three"}
 
@@ -110,7 +110,7 @@ def sizes(function: str, name: str, value: Any, count: int, low: int, high: int 
         if len(value) == 1:
             return (integer(function, name, value[0], low, high),) * count
         if len(value) != count:
-            several = "" if count == 1 else f" or {_NUMBERS[count]} {AXES[count]}"
+            several = "" if count == 1 else f" or {_NUMBERS[count]} ({', '.join(AXES[count])})"
             raise ValueError(f"{function}: {name} must be one integer{several}, found {_shown(value)}")
         return tuple([integer(function, name, each, low, high) for each in value])
     return (integer(function, name, value, low, high),) * count

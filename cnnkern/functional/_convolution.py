@@ -15,7 +15,6 @@ from cnnkern.graph import OPS, Attrs, KernelCall, Node, OpDef, Shape, Spec, Symb
 
 _SPATIAL = {"stride": 1, "padding": 0, "dilation": 1}
 _WINDOW = {1: "S", 2: "R, S", 3: "T, R, S"}
-_AXES = {1: ("width",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 
 
 def _core_attrs(node: Node) -> Attrs:
@@ -169,7 +168,7 @@ def checked(
     if weight[0] % groups:
         raise ValueError(f"{function}: groups={groups} does not divide the {weight[0]} output channels {shapes})")
     x = check.map_shape(function, "input", input, axes)
-    for i, name in enumerate(_AXES[axes]):
+    for i, name in enumerate(check.AXES[axes]):
         padded = x[2 + i] + sum(pads[i])
         extent = dilations[i] * (weight[2 + i] - 1) + 1
         if extent > padded:

@@ -16,7 +16,6 @@ from cnnkern.graph import OPS, Attrs, KernelCall, Node, OpDef, Shape, Spec, Symb
 
 _INT32 = np.dtype(np.int32)
 _SPATIAL = {"kernel": 1, "stride": 1, "padding": 0, "dilation": 1}
-_AXES = {1: ("width",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 
 
 def _infer_pool(inputs: Any, attrs: Attrs) -> tuple[Spec, ...]:
@@ -98,7 +97,7 @@ def windows(
     dilations = check.sizes(function, "dilation", dilation, axes, 1)
     ceil = check.boolean(function, "ceil_mode", ceil_mode)
     size = []
-    for i, name in enumerate(_AXES[axes]):
+    for i, name in enumerate(check.AXES[axes]):
         extent = dilations[i] * (kernel[i] - 1) + 1
         if pads[i] > extent // 2:
             raise ValueError(
