@@ -86,7 +86,8 @@ def upsample_by(draw: Draw) -> Call:
 def pixel_shuffle(draw: Draw) -> Call:
     factor, batch = draw.integer(1, 4), draw.shape(0, 2)
     channels = factor**2 * draw.size(4) + (1 if draw.bad else 0)
-    return Call((draw.normal(*batch, channels, draw.size(7), draw.size(7)), factor), gradients=(0,))
+    gradients = () if 0 in batch else (0,)  # PyTorch's gradient of empty arrays has the wrong shape
+    return Call((draw.normal(*batch, channels, draw.size(7), draw.size(7)), factor), gradients=gradients)
 
 
 def pixel_unshuffle(draw: Draw) -> Call:
@@ -214,8 +215,7 @@ def sobel(draw: Draw) -> Call:
             "padding_mode": lambda: draw.choice(("constant", "replicate", "reflect", "circular")),
         }
     )
-    mirrored = kwargs.get("padding_mode") == "reflect"  # the magnitude is 0 at the mirror: no derivative in PyTorch
-    return Call((draw.normal(*shape),), kwargs, gradients=() if mirrored else (0,))
+    return Call((draw.normal(*shape),), kwargs, gradients=(0,))
 
 
 FUNCTIONS: dict[str, Generator] = {
@@ -247,7 +247,7 @@ def _sobel(torch: Any, x: Any, padding: int = 1, padding_mode: str = "replicate"
     kernel = torch.tensor([[1, 0, -1], [2, 0, -2], [1, 0, -1]], dtype=x.dtype)
     single = padded.reshape(-1, 1, *padded.shape[-2:])
     across, down = (torch.conv2d(single, each.reshape(1, 1, 3, 3)) for each in (kernel, kernel.T))
-    magnitude = (across**2 + down**2).sqrt()
+    magnitude = (across**2 + down**2).clamp(min=1e-38).sqrt()  # no NaN in the gradient where all is flat
     return magnitude.reshape(*x.shape[:-2], *magnitude.shape[-2:])
 
 
