@@ -6,6 +6,7 @@ The core knows pooling over (D, H, W): fewer axes are its last ones.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -32,31 +33,36 @@ def _infer_grad(inputs: Any, attrs: Attrs) -> tuple[Spec, ...]:
     return (Spec(attrs["input_shape"], inputs[0].dtype),)
 
 
-def _core_attrs(node: Node, axes: int) -> Attrs:
-    """Of a name with "avg", what an average takes; adaptive windows have no size of their own."""
-    attrs = node.attrs
-    if node.op.name.startswith("adaptive_"):
-        found: Attrs = {key: (neutral,) * axes for key, neutral in _SPATIAL.items()}
-        found.update(count_include_pad=False, divisor=0, adaptive=1)
-    else:
-        keys = ("kernel", "stride", "dilation", "count_include_pad", "divisor")
-        found = {"padding": tuple([before for before, _ in attrs["padding"]]), "adaptive": 0}
-        found.update((key, attrs[key]) for key in keys if key in attrs)
-    for key in ("dilation",) if "avg" in node.op.name else ("count_include_pad", "divisor"):
-        found.pop(key, None)
-    if axes == 1:
-        found.update((key, (neutral, *found[key])) for key, neutral in _SPATIAL.items() if key in found)
-    return found
+def _core_attrs(kind: str, axes: int) -> Callable[[Attrs], Attrs]:
+    """How the attributes of a node become the core's; adaptive windows have no size of their own."""
+    counts: Attrs = {"count_include_pad": False, "divisor": 0}
+    if kind.startswith("adaptive_"):
+        found: Attrs = {key: (neutral,) * max(axes, 2) for key, neutral in _SPATIAL.items()}
+        if kind.endswith("avg"):
+            del found["dilation"]
+            found.update(counts)
+        return lambda attrs: {**found, "adaptive": 1}
+    keys = ("kernel", "stride", *(("dilation",) if kind == "max" else counts))
+
+    def convert(attrs: Attrs) -> Attrs:
+        found = {key: attrs[key] for key in keys}
+        found["padding"] = tuple([before for before, _ in attrs["padding"]])
+        found["adaptive"] = 0
+        if axes == 1:
+            found.update((key, (neutral, *found[key])) for key, neutral in _SPATIAL.items() if key in found)
+        return found
+
+    return convert
 
 
 def _define(kind: str, axes: int) -> OpDef:
     """Define a pooling op and its gradient op, which takes the attributes of the forward op and the input's shape."""
     name, saves_indices = f"{kind}_pool{axes}d", kind.endswith("max")
+    core, core_attrs = f"{kind.removeprefix('adaptive_')}_pool2d", _core_attrs(kind, axes)
 
     def lower(node: Node) -> list[KernelCall]:
         args = [(value, value.shape) for value in (*node.inputs, *node.outputs)]
-        core = node.op.name.removeprefix("adaptive_").replace(f"{axes}d", "2d")
-        return [KernelCall(core, _core_attrs(node, axes), args)]
+        return [KernelCall(core if node.op is forward else f"{core}_grad", core_attrs(node.attrs), args)]
 
     def grad_gradient(node: Node, g: Symbol) -> tuple[Symbol | None, ...]:
         attrs = {key: value for key, value in node.attrs.items() if key != "input_shape"}

@@ -9,7 +9,7 @@ _BY_FAMILY = {
     "pool": (
         "avg_pool1d avg_pool2d avg_pool3d max_pool1d max_pool2d max_pool3d max_unpool1d max_unpool2d max_unpool3d "
         "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d "
-        "adaptive_max_pool3d lp_pool1d lp_pool2d lp_pool3d fractional_max_pool2d fractional_max_pool3d"
+        "adaptive_max_pool3d lp_pool1d lp_pool2d lp_pool3d"
     ),
     "activation": (
         "relu relu6 leaky_relu hardtanh hardswish hardsigmoid elu selu celu gelu silu mish softplus softsign "
@@ -38,6 +38,7 @@ FUNCTIONS: dict[str, str] = {name: family for family, names in _BY_FAMILY.items(
 LEFT_OUT: dict[str, str] = {
     **dict.fromkeys(("embedding", "embedding_bag"), "looks up words"),
     **dict.fromkeys(("multi_head_attention_forward", "scaled_dot_product_attention"), "belongs to transformers"),
+    **dict.fromkeys(("fractional_max_pool2d", "fractional_max_pool3d"), "draws its windows, in no network here"),
     **dict.fromkeys(("ctc_loss", "conv_tbc"), "belongs to sequences"),
     **dict.fromkeys(("grouped_mm", "scaled_mm", "scaled_grouped_mm", "linear_cross_entropy"), "for language models"),
     **dict.fromkeys(
