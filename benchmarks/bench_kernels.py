@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from case import Case
 from cases import FORWARD, OTHER_BENCHMARKS
-from kernel_time import KernelTime, fma_peak
-from running import layouts
 from values import MUTATED, expected, inputs
 
 from cnnkern import _core
+from cnnkern.engine.kernel_time import KernelTime, layouts
+from cnnkern.engine.limits import measure_peak
 from cnnkern.functional._eager import evaluate
 from cnnkern.graph import OPS, KernelCall, Node
 
@@ -86,7 +86,7 @@ def peaks() -> dict[tuple[str, int], float]:
     found = {}
     for isa in _ISAS:
         _core.set_isa(isa)
-        found.update({(isa, threads): fma_peak(threads) for threads in _THREADS})
+        found.update({(isa, threads): measure_peak(threads) for threads in _THREADS})
     return found
 
 

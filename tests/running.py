@@ -4,7 +4,7 @@
 Outputs arrive filled with NaN and stand between guard zones; inputs are not aligned to more than an element.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from case import Case, Shape
 from values import MUTATED
 
 from cnnkern import _core
+from cnnkern.engine.kernel_time import layouts
 from cnnkern.functional._eager import evaluate
 from cnnkern.graph import OPS, KernelCall, Node, Spec
 
@@ -147,19 +148,6 @@ class Running:
                 raise Wrong(f"wrote outside output {i}")
             if guarded.unwritten():
                 raise Wrong(f"left {guarded.unwritten()} of {guarded.array.size} elements of output {i} unwritten")
-
-
-def layouts(call: KernelCall) -> Iterator[tuple[str, list[bool]]]:
-    """Layouts by name, with which arguments are blocked: 'plain', 'blocked', and what mixes them."""
-    may, _, _ = _core.op_arguments(call.op)
-    maps = [allowed and value is not None for allowed, (value, _) in zip(may, call.args, strict=True)]
-    yield "plain", [False] * len(maps)
-    if any(maps):
-        yield "blocked", maps
-    if call.op in ("conv2d", "copy"):
-        yield "first", [False, *maps[1:]]
-    if call.op == "copy":
-        yield "last", [maps[0], False]
 
 
 def _shaped(value: Array | None, shape: Shape | None) -> Array | None:

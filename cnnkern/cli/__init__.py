@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The command `cnnkern`: demo, info, models, run, selftest."""
+"""The command `cnnkern`: bench, demo, info, models, run, selftest."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cnnkern", description="Fast convolutional networks on the CPU.")
     parser.add_argument("--version", action="version", version=f"cnnkern {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    _add_bench(commands)
     demo = commands.add_parser("demo", help="train a CNN on handwritten digits, compile it, classify unseen images")
     demo.add_argument("--fold", type=int, default=0, choices=range(5), help="which fifth of the images to hold out")
     demo.add_argument(
@@ -26,6 +27,41 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands)
     commands.add_parser("selftest", help="check every kernel against its NumPy definition, on this machine")
     return parser
+
+
+def _add_bench(commands: Any) -> None:
+    parser = commands.add_parser(
+        "bench",
+        help="how fast a network, or a convolution by each of its algorithms, is on this machine",
+        description="Time a compiled network, or with the name conv2d one convolution by each algorithm.",
+    )
+    parser.add_argument("name", metavar="NAME", help="a network (`cnnkern models` lists them), or conv2d")
+    parser.add_argument("-t", "--threads", type=_positive, metavar="N", help="default: as `cnnkern info` says")
+    parser.add_argument("--isa", metavar="ISA", help="instruction set (conv2d: or all); default: the widest")
+    network = parser.add_argument_group("networks")
+    network.add_argument("-b", "--batch", type=_positive, default=1, metavar="N", help="images at once (default: 1)")
+    network.add_argument("-niter", type=_positive, metavar="N", help="runs (default: as many as take two seconds)")
+    network.add_argument("--size", type=_sizes, metavar="H,W", help="of the images (default: the network's own)")
+    network.add_argument("--tune", action="store_true", help="choose algorithms by measurement first")
+    network.add_argument("--layers", action="store_true", help="print a table of all layers too")
+    network.add_argument("--json", metavar="FILE", help="write every figure to a file")
+    conv = parser.add_argument_group("conv2d")
+    conv.add_argument("--input", type=_sizes, metavar="N,C,H,W")
+    conv.add_argument("--weight", type=_sizes, metavar="O,C,R,S", help="C: input channels of a group")
+    for name, default in (("stride", "1,1"), ("padding", None), ("dilation", "1,1")):
+        conv.add_argument(
+            f"--{name}", type=_sizes, default=default, metavar="H,W", help=f"default: {default or 'R/2,S/2'}"
+        )
+    conv.add_argument("--groups", type=_positive, default=1, metavar="G")
+    conv.add_argument("--algorithm", default="all", metavar="NAME", help="one of them (default: all)")
+    conv.add_argument("--csv", metavar="FILE", help="write the table to a file")
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(f"expected whole numbers with commas between, found {text!r}")
+    return tuple(map(int, parts))
 
 
 def _add_run(commands: Any) -> None:
@@ -69,6 +105,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if options.command == "models":
         return _models()
+    if options.command == "bench":
+        from cnnkern.cli.bench import bench
+
+        return bench(options)
     if options.command == "run":
         from cnnkern.cli.run import run
 

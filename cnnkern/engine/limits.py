@@ -39,14 +39,15 @@ def measure_limits(threads: int) -> Limits:
 
 @cache
 def _measure(threads: int, isa: str) -> Limits:
+    return Limits(measure_peak(threads), tuple((size, _bandwidth(size, threads)) for size in _SIZES))
+
+
+def measure_peak(threads: int) -> float:
+    """GFLOP/s of independent multiply-adds in registers on the active instruction set: the best of many short runs."""
     before = _core.get_num_threads()
     _core.set_num_threads(threads)
     try:
-        flops = max(_flops(threads) for _ in range(20))
-        bandwidth = []
-        for size in _SIZES:
-            bandwidth.append((size, _bandwidth(size, threads)))
-        return Limits(flops, tuple(bandwidth))
+        return max(_flops(threads) for _ in range(40))
     finally:
         _core.set_num_threads(before)
 

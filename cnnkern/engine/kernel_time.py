@@ -1,17 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The time of a kernel alone, and the multiply-add peak of the machine."""
+"""The time of a kernel alone, as in a compiled network."""
 
-import time
-from collections.abc import Sequence
-from typing import Any
+from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
+from collections.abc import Iterator, Sequence
 
 from cnnkern import _core
-from cnnkern.graph import KernelCall
-
-Array = npt.NDArray[Any]
+from cnnkern.graph import Array, KernelCall
 
 # Back to back in one plan, so that what the copies around them leave in the caches weighs little.
 _REPEATS = 6
@@ -27,7 +22,7 @@ class KernelTime:
     def __init__(self, call: KernelCall, blocked: Sequence[bool], algorithm: str, threads: int) -> None:
         arrays = [None if value is None else value.reshape(shape) for value, shape in call.args]
         shapes = [None if array is None else array.shape for array in arrays]
-        _, borders = _core.plan_candidates(call.op, call.attrs, shapes, list(blocked))
+        _, borders = _core.plan_candidates(call.op, call.attrs, shapes, list(blocked), True)
         written = _core.op_arguments(call.op)[1]
         self._threads = threads
         self._plan = _core.Plan(_core.PackedWeights())
@@ -70,13 +65,14 @@ class KernelTime:
         return self._now
 
 
-def fma_peak(threads: int) -> float:
-    """GFLOP/s of independent multiply-adds in registers on the active instruction set: the best of many short runs."""
-    _core.set_num_threads(threads)
-    work = np.empty(4 * threads, np.float32)  # one unit each, several per thread
-    best = 0.0
-    for _ in range(40):
-        start = time.perf_counter()
-        _core.launch("peak", {"steps": 20000}, [work])
-        best = max(best, float(work.sum()) / (time.perf_counter() - start) * 1e-9)
-    return best
+def layouts(call: KernelCall) -> Iterator[tuple[str, list[bool]]]:
+    """Layouts that a call's arguments may have, by name, with which are blocked: "plain", "blocked", and mixtures."""
+    may, _, _ = _core.op_arguments(call.op)
+    maps = [allowed and value is not None for allowed, (value, _) in zip(may, call.args, strict=True)]
+    yield "plain", [False] * len(maps)
+    if any(maps):
+        yield "blocked", maps
+    if call.op in ("conv2d", "copy"):
+        yield "first", [False, *maps[1:]]
+    if call.op == "copy":
+        yield "last", [maps[0], False]
