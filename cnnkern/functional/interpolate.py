@@ -71,7 +71,7 @@ def _resized(input: Any, sizes: tuple[int, ...], factors: Any, rule: str, align_
 
 def _keeps(rule: str, align_corners: bool, factor: float | None, antialias: bool) -> bool:
     """Whether an axis of unchanged size stays as it is."""
-    return (rule in ("linear", "area") and not antialias) or align_corners or factor in (None, 1.0)
+    return antialias or align_corners or rule in ("linear", "area") or factor in (None, 1.0)
 
 
 def interpolate(

@@ -20,7 +20,7 @@ _BY_FAMILY = {
     "norm": "batch_norm group_norm instance_norm layer_norm local_response_norm rms_norm normalize",
     "vision": (
         "pad interpolate upsample upsample_nearest upsample_bilinear pixel_shuffle pixel_unshuffle channel_shuffle "
-        "unfold fold grid_sample affine_grid"
+        "unfold fold"
     ),
     "dense": "linear bilinear",
     "distance": "pairwise_distance cosine_similarity pdist",
@@ -46,6 +46,7 @@ LEFT_OUT: dict[str, str] = {
         "return_indices=True does it",
     ),
     **dict.fromkeys([f"max_pool{rank}d_with_indices" for rank in (1, 2, 3)], "return_indices=True does it"),
+    **dict.fromkeys(("grid_sample", "affine_grid"), "sample where the data say; for spatial transformers"),
     "native_channel_shuffle": "channel_shuffle does it",
     **dict.fromkeys(
         (

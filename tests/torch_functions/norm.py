@@ -60,7 +60,7 @@ def group_norm(draw: Draw) -> Call:
 
 def group_norm_grad(draw: Draw) -> Call:
     groups = draw.choice((1, 2, 3))
-    shape = (draw.integer(2, 3), groups * draw.integer(2, 5), draw.size(5))
+    shape = (draw.integer(2, 3), groups * draw.integer(3, 5), draw.integer(2, 5))
     weight = draw.maybe()
     args: list[Any] = [draw.normal(*(draw.broken(shape) if draw.bad else shape)), _shifted(draw, shape), groups]
     return Call((*args, draw.uniform(0.5, 2, shape[1]) if weight else None, _eps(draw)), tolerance=1e-4)
