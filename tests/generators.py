@@ -57,7 +57,7 @@ class Draw:
 
     def spatial(self, axes: int) -> tuple[int, ...]:
         """The spatial sizes of a map; small ones where there are three."""
-        return tuple(self.size() if axes < 3 else self.among(1, 2, 3, 4, 5, 6, 7, 9, 14, 17) for _ in range(axes))
+        return tuple(self.size() if axes < 3 else self.among(1, 3, 4, 5, 5, 6, 7, 9, 14, 17) for _ in range(axes))
 
     def shape(self, low: int = 1, high: int = 4) -> Shape:
         """A shape of low to high axes, rarely with an empty one."""
@@ -99,12 +99,12 @@ def _conv_once(draw: Draw, axes: int) -> Case | None:
     groups, c, o = _conv_channels(draw)
     taps = (1, 2, 3, 3, 3, 4, 5, 5, 7, 11) if axes < 3 else (1, 2, 2, 3, 3, 4)
     kernel = (1,) * axes if draw.chance(0.2) else draw.sizes(axes, lambda: draw.among(*taps))
-    stride = draw.sizes(axes, lambda: draw.among(1, 1, 1, 2, 2, 3, 4))
+    stride = draw.sizes(axes, lambda: draw.among(*((1, 1, 1, 2, 2, 3, 4) if axes < 3 else (1, 1, 1, 1, 2, 3))))
     dilation = (1,) * axes if draw.chance(0.7) else draw.sizes(axes, lambda: draw.between(1, 3))
     size = draw.spatial(axes)
     padding = []
     for extent in kernel:
-        before = draw.among(0, extent // 2, extent // 2, draw.between(0, extent))
+        before = draw.among(0, extent // 2, extent // 2, draw.between(0, extent if axes < 3 else extent // 2))
         padding.append((before, draw.between(0, extent) if draw.chance(0.2) else before))
     attrs = {"stride": stride, "padding": tuple(padding), "dilation": dilation, "groups": groups}
     x, weight = (n, groups * c, *size), (groups * o, c, *kernel)
