@@ -64,6 +64,8 @@ def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepd
     shape = common_shape(function, x1=x1, x2=x2)
     if not shape:
         raise ValueError(f"{function}: x1 and x2 must have an axis, found shapes () and ()")
+    if math.isinf(order) and not shape[-1]:
+        raise ValueError(f"{function}: vectors without elements have no norm of order {order}")
     distance = norm_last(scaled(subtract(x1, x2), 1.0, small), order)
     return distance if check.boolean(function, "keepdim", keepdim) else reshape_to(distance, shape[:-1])
 

@@ -203,7 +203,8 @@ def multilabel_margin_loss(
     mode = reduction_of(function, reduction, size_average, reduce)
     x, rows, classes = _rows(function, input)
     indices = check.integers(function, "target", target, -1, classes - 1)
-    check.same_shape(function, "target", indices, input.shape)
+    if indices.shape != () or input.shape != (1,):  # one score has room for one number
+        check.same_shape(function, "target", indices, input.shape)
     named = one_hot_of(reshape_indices(indices, (rows, classes)), classes, x.dtype)  # (N, class, position)
     ended = subtract(1.0, reshape_to(sum_axes(named, (rows, 1, classes)), (rows, classes)))
     before = product_of(ended, np.triu(np.ones((classes, classes), x.dtype)))  # ends up to a position

@@ -63,7 +63,7 @@ def _binary(draw: Draw) -> Call:
     if draw.maybe(0.2):
         return Call((draw.normal(*one), draw.number(-3, 3)), gradients=(0,))
     a, b = draw.strided(draw.normal(*one)), draw.strided(draw.normal(*other))
-    if draw.maybe(0.1) and a.ndim:
+    if draw.maybe(0.1) and a.ndim and a.size:
         a[..., 0], b[...] = np.inf, np.where(b > 1, 0, b)
         return Call((a, b))
     b = np.asarray(np.copysign(np.abs(b) + 0.1, b))  # away from 0, for division

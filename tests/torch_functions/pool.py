@@ -54,6 +54,8 @@ def _extremum(axes: int) -> Generator:
         x, options = _map(draw, axes), _window(draw, axes)
         if draw.maybe(0.3):  # no window steps over all of the map: PyTorch's indices lie outside then
             options["dilation"] = _sizes(draw, axes, 1, max(1, min(3, *x.shape[-axes:], 3)))
+            if axes == 1 and draw.bad:
+                options.pop("padding", None)  # PyTorch measures it by the kernel in some cases, with dilation in others
         if draw.maybe(0.4):
             options["return_indices"] = draw.maybe(0.8)
         return Call((x,), options, gradients=(0,))
@@ -92,6 +94,8 @@ def _norm(axes: int) -> Generator:
 def _adaptive(axes: int, maximum: bool) -> Generator:
     def generator(draw: Draw) -> Call:
         x = _map(draw, axes)
+        while 0 in x.shape[1:] and not maximum:  # PyTorch refuses some empty maps, and takes others
+            x = _map(draw, axes)
         several = tuple(draw.integer(1, 7) if axes == 1 or draw.maybe(0.8) else None for _ in range(axes))
         size = draw.choice((draw.integer(1, 7), several, list(several)))
         if draw.bad:
@@ -107,7 +111,8 @@ def _gradient(axes: int, kind: str) -> Generator:
 
     def generator(draw: Draw) -> Call:
         x = _map(draw, axes)
-        while x.ndim - axes not in (1, 2):
+        adaptive = kind.startswith("adaptive")
+        while x.ndim - axes not in (1, 2) or (adaptive and 0 in x.shape[1:]):  # of an empty map: PyTorch's is empty
             x = _map(draw, axes)
         options = {} if kind.startswith("adaptive") else _window(draw, axes)
         if kind == "avg" and draw.maybe(0.4):
