@@ -203,6 +203,7 @@ def test_every_public_function_is_compared() -> None:
     assert set(F.__all__) - set(GENERATORS) == set(), "functions without a generator"
     assert set(GENERATORS) == set(F.__all__) & ({*FUNCTIONS} | {*OWN}), "functions without a counterpart"
     assert not set(FUNCTIONS) & set(OWN)
+    assert set(FUNCTIONS) - set(F.__all__) == set(), "listed functions that are missing"
 
 
 def test_the_list_knows_all_that_pytorch_offers() -> None:

@@ -47,6 +47,8 @@ LEFT_OUT: dict[str, str] = {
     ),
     **dict.fromkeys([f"max_pool{rank}d_with_indices" for rank in (1, 2, 3)], "return_indices=True does it"),
     **dict.fromkeys(("grid_sample", "affine_grid"), "sample where the data say; for spatial transformers"),
+    **dict.fromkeys(("fractional_max_pool2d", "fractional_max_pool3d"), "no network of the canon uses it"),
+    **dict.fromkeys(("grid_sample", "affine_grid"), "belongs to spatial transformers"),
     "native_channel_shuffle": "channel_shuffle does it",
     **dict.fromkeys(
         (

@@ -67,7 +67,9 @@ def interpolate(draw: Draw) -> Call:
         if mode not in _RANKS and draw.maybe():
             kwargs["align_corners"] = True
     nearest = mode.startswith("nearest")  # whose gradient PyTorch computes by other indices
-    return Call((draw.strided(draw.normal(*shape)),), kwargs, gradients=() if nearest else (0,), tolerance=1e-5)
+    # With antialias PyTorch copies maps that keep their size, but its gradient resamples them by the scale.
+    gradients = () if nearest or {"antialias", "scale_factor"} <= set(kwargs) else (0,)
+    return Call((draw.strided(draw.normal(*shape)),), kwargs, gradients=gradients, tolerance=1e-5)
 
 
 def upsample(draw: Draw) -> Call:
