@@ -33,6 +33,32 @@ class Linear(Module):
         return f"{self.in_features}, {self.out_features}" + ("" if self.bias is not None else ", bias=False")
 
 
+class Bilinear(Module):
+    """y = x1^T weight x2 + bias; weight: (out_features, in1_features, in2_features), bias: (out_features,).
+
+    Initial values are PyTorch's: uniform within 1 / sqrt(in1_features); `rng` seeds them.
+    """
+
+    def __init__(
+        self, in1_features: int, in2_features: int, out_features: int, bias: bool = True, *, rng: init.Rng = None
+    ) -> None:
+        self.in1_features = one = check.integer("Bilinear", "in1_features", in1_features, 1)
+        self.in2_features = other = check.integer("Bilinear", "in2_features", in2_features, 1)
+        self.out_features = out = check.integer("Bilinear", "out_features", out_features, 1)
+        source = init.generator(rng)
+        self.register_parameter("weight", init.fan_in_uniform((out, one, other), one, source))
+        wanted = check.boolean("Bilinear", "bias", bias)
+        self.register_parameter("bias", init.fan_in_uniform((out,), one, source) if wanted else None)
+
+    def forward(self, input1: Any, input2: Any) -> Any:
+        """(..., in1_features), (..., in2_features) -> (..., out_features)."""
+        return functional.bilinear(input1, input2, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        sizes = f"{self.in1_features}, {self.in2_features}, {self.out_features}"
+        return sizes + ("" if self.bias is not None else ", bias=False")
+
+
 class Flatten(Module):
     """Joins the axes from `start_dim` to `end_dim` into one."""
 
