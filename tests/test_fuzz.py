@@ -148,7 +148,7 @@ def geometry_pool(rng: np.random.Generator) -> tuple[bool, str, tuple[Any, ...],
     if not maximum:
         dilation = (1, 1)
     out = [windows(x[2 + i], kernel[i], stride[i], padding[i], dilation[i]) for i in (0, 1)]
-    half = all(2 * padding[i] <= 1 + (kernel[i] - 1) * dilation[i] for i in (0, 1))
+    half = all(2 * padding[i] <= kernel[i] for i in (0, 1))
     valid = x[1] >= 1 and min(out) >= 1 and half
     keywords: dict[str, Any] = {"kernel_size": kernel, "stride": stride, "padding": padding}
     if maximum:

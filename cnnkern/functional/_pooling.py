@@ -105,9 +105,9 @@ def windows(
     size = []
     for i, name in enumerate(check.AXES[axes]):
         extent = dilations[i] * (kernel[i] - 1) + 1
-        if pads[i] > extent // 2:
+        if pads[i] > kernel[i] // 2:
             raise ValueError(
-                f"{function}: padding must be at most half of the kernel's {name} {extent}, found {pads[i]}"
+                f"{function}: padding must be at most half of the kernel's {name} {kernel[i]}, found {pads[i]}"
             )
         size.append(_output_size(x[2 + i], kernel[i], strides[i], pads[i], dilations[i], ceil))
         if size[-1] < 1:

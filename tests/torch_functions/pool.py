@@ -94,8 +94,8 @@ def _norm(axes: int) -> Generator:
 def _adaptive(axes: int, maximum: bool) -> Generator:
     def generator(draw: Draw) -> Call:
         x = _map(draw, axes)
-        while 0 in x.shape[1:] and not maximum:  # PyTorch refuses some empty maps, and takes others
-            x = _map(draw, axes)
+        while not maximum and (x.ndim - axes not in (1, 2) or 0 in x.shape[-axes:]):
+            x = _map(draw, axes)  # PyTorch takes the mean of anything where the result has size 1
         several = tuple(draw.integer(1, 7) if axes == 1 or draw.maybe(0.8) else None for _ in range(axes))
         size = draw.choice((draw.integer(1, 7), several, list(several)))
         if draw.bad:
@@ -112,7 +112,7 @@ def _gradient(axes: int, kind: str) -> Generator:
     def generator(draw: Draw) -> Call:
         x = _map(draw, axes)
         adaptive = kind.startswith("adaptive")
-        while x.ndim - axes not in (1, 2) or (adaptive and 0 in x.shape[1:]):  # of an empty map: PyTorch's is empty
+        while x.ndim - axes not in (1, 2) or (adaptive and 0 in x.shape[-axes:]):  # of an empty map: PyTorch's is empty
             x = _map(draw, axes)
         options = {} if kind.startswith("adaptive") else _window(draw, axes)
         if kind == "avg" and draw.maybe(0.4):
