@@ -18,7 +18,7 @@ from cnnkern.nn import init
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
-DRAWS = 4
+DRAWS = 5
 EXACT, PART = 1e-8, 1e-6  # error of a gradient in float64; and the least norm, of the whole, that it is relative to
 RATIO = 3.0  # to PyTorch's own error in float32
 
@@ -138,7 +138,9 @@ def test_gradients(name: str, seed: int, full: bool) -> None:
     """In float64 equal to 1e-8. In float32 no more than three times as wrong as PyTorch.
 
     A preactivation next to 0 that rounds to the other side changes a gradient by far more than rounding does, in
-    either library: so the float32 errors that are compared are the least ones of a few inputs.
+    either library (MobileNetV2: errors of 1e-3 to 1e-2 instead of 2e-5 in four inputs of ten, all with a preactivation
+    within 1.5e-6 of a kink, two of them in both libraries). So the float32 errors that are compared are the least
+    ones of a few inputs, those of rounding alone.
     """
     torch = oracle.torch_or_skip()
     if name in LONG and not full:
@@ -170,5 +172,5 @@ def test_gradients(name: str, seed: int, full: bool) -> None:
         _, rounded = ours(single[:-1], single[-1])
         theirs = judge(np.float32, arrays)
         errors.append((norm(apart(rounded, exact)) / whole, norm(apart(theirs, exact)) / whole))
-    least, allowed = min(error for error, _ in errors), RATIO * min(error for _, error in errors)
-    assert least <= allowed, f"float32 errors, cnnkern's and PyTorch's: {errors}"
+    found_error, their_error = np.min(errors, axis=0)
+    assert found_error <= RATIO * their_error, f"float32 errors, cnnkern's and PyTorch's: {errors}"
