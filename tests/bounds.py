@@ -195,6 +195,21 @@ def _resample(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
     return [(size, len(weight) / max(len(start) - 1, 1))]
 
 
+def _grid_sample(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
+    """Only the rms of the sizes counts: that of a bicubic read is at most twice that of a bilinear one."""
+    attrs = {**case.attrs, "mode": case.attrs["mode"].replace("bicubic", "bilinear")}
+    if case.op == "grid_sample_grad_input":
+        dy, grid = values
+        places, pixels = dy[:1, :1].size, np.prod(case.attrs["input_shape"][2:])
+        return [(2 * reference.grid_sample_grad_input(np.abs(dy), grid, **attrs), 16.0 + 16 * places / pixels)]
+    x = values[-2]
+    largest = np.abs(x).max(tuple(range(2, x.ndim)), keepdims=True)
+    if case.op == "grid_sample":
+        return [(2 * largest, 16.0)]
+    through = (np.abs(values[0]) * largest).sum(1)[..., None]
+    return [(2 * through * np.array(x.shape[:1:-1]), 16.0 * x.shape[1])]
+
+
 def _local_response_norm(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
     x, attrs = values[-1], case.attrs
     length = min(attrs["size"], 2 * x.shape[1])
@@ -236,6 +251,7 @@ _RULES: dict[str, Callable[[Case, Any, Sequence[Array]], list[Term]]] = {
     "group_norm": _group_norm,
     "group_norm_grad": _group_norm_grad,
     "resample": _resample,
+    **dict.fromkeys(("grid_sample", "grid_sample_grad_input", "grid_sample_grad_grid"), _grid_sample),
     **dict.fromkeys(("local_response_norm", "local_response_norm_grad"), _local_response_norm),
     "batch_norm": _batch_norm,
     "batch_norm_training": _batch_norm_training,

@@ -10,6 +10,7 @@ Shape = tuple[int, ...]
 _EPILOGUE = {"activation": "none", "slope": 0.25, "low": -4.0, "high": 5.0}
 _AVERAGE = {"count_include_pad": True, "divisor": 0}
 _RESPONSE = {"alpha": 1e-4, "beta": 0.75, "k": 1.0}
+_GRID = {"mode": "bilinear", "padding_mode": "zeros", "align_corners": False}
 _LOSS = {"reduction": "mean", "ignore_index": -100, "label_smoothing": 0.0, "log_probabilities": False}
 
 # What an attribute is where a case does not say. An attribute that always has to be said is missing here.
@@ -33,6 +34,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "group_norm": {"eps": 1e-5},
     "local_response_norm": _RESPONSE,
     "local_response_norm_grad": _RESPONSE,
+    **dict.fromkeys(("grid_sample", "grid_sample_grad_input", "grid_sample_grad_grid"), _GRID),
     "cross_entropy": _LOSS,
     "cross_entropy_grad": _LOSS,
     "sgd_step": {"momentum": 0.0, "dampening": 0.0, "weight_decay": 0.0, "nesterov": False},

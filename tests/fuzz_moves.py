@@ -100,6 +100,25 @@ MOVES: dict[str, dict[str, Arg]] = {
         "input": array(2, 8, 9, ranks=(2, 3), exact=(2,), alone=True),
         "output_size": _spoiled((6, 6), None, 0, -1, 3, (6,) * 3, (6, 1.5), (6, 8), True), **_WINDOW,
     },
+    "grid_sample": {
+        "input": array(2, 3, 4, 5, ranks=(4,), exact=(0,)), "grid": array(2, 6, 7, 2, ranks=(4,), exact=(0, 3)),
+        "mode": choice("bilinear"), "padding_mode": choice("zeros"), "align_corners": _spoiled(False, 0, 1, "True"),
+    },
+    "affine_grid": {
+        "theta": array(2, 2, 3, ranks=(3,), exact=(0, 1, 2), alone=True),
+        "size": _spoiled((2, 3, 4, 5), None, 4, (2, 3, 4), (2, 3, 0, 5), (2, 3, -4, 5), (3, 3, 4, 5), (2, 3, 4, 5.0)),
+        "align_corners": _spoiled(False, 0, 1, "True"),
+    },
+    "fractional_max_pool2d": {
+        "input": array(2, 3, 6, 7, ranks=(3, 4), alone=True), "kernel_size": pair(2, 1),
+        "output_size": _spoiled((3, 4), 0, -1, (3, 4, 5), (3, 7), (3, 0), True, 2**70),
+        "return_indices": boolean(True),
+    },
+    "fractional_max_pool3d": {
+        "input": array(2, 3, 5, 6, 7, ranks=(4, 5), alone=True), "kernel_size": pair(2, 1, axes=3),
+        "output_size": _spoiled((2, 3, 4), 0, -1, (3, 4), (3, 3, 7), (3, 3, 0), True, 2**70),
+        "return_indices": boolean(True),
+    },
     "sobel": {
         **_IMAGES, "padding": integer(1, 0, 2**15), "padding_mode": choice("replicate"),
     },

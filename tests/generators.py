@@ -311,6 +311,42 @@ def _resample(draw: Draw, op: str) -> Case:
     return make(op, (shape, (out + 1,), (taps,), (taps,), (size + 1,), (taps,), (taps,)), axis=axis)
 
 
+def _grid_sample(draw: Draw, op: str) -> Case:
+    while True:
+        axes, low = draw.among(2, 2, 3), 3 if op.endswith("_grid") else 1  # pixels between which something changes
+        x = (draw.batch(), draw.channels(), *(max(low, draw.small()) for _ in range(axes)))
+        grid = (x[0], *(draw.small() for _ in range(axes)), axes)
+        y = (*x[:2], *grid[1:-1])
+        if 0 not in grid and max(np.prod(x), np.prod(y)) <= _MOST_ELEMENTS:
+            break
+    modes = ["bilinear", *(("bicubic",) if axes == 2 else ()), *(() if op.endswith("_grid") else ("nearest",))]
+    mode = draw.among(*modes)
+    attrs = {
+        "mode": mode,
+        "padding_mode": draw.among("zeros", "border", "reflection"),
+        "align_corners": draw.chance(0.4),
+    }
+    if op == "grid_sample":
+        return make(op, (x, grid), **attrs)
+    if op == "grid_sample_grad_input":
+        return make(op, (y, grid), input_shape=x, **attrs)
+    return make(op, (y, x, grid), **attrs)
+
+
+def _fractional_pool(draw: Draw, op: str) -> Case:
+    while True:
+        x = _maps(draw, draw.between(2, 3))
+        spare = len(x) - 4  # PyTorch wants a pixel more of volumes
+        if np.prod(x) <= _MOST_ELEMENTS and min(x[2:]) > spare:
+            break
+    kernel = tuple(draw.between(1, min(size - spare, 3)) for size in x[2:])
+    output = tuple(draw.between(1, size - spare - extent + 1) for size, extent in zip(x[2:], kernel, strict=True))
+    y = x[:2] + output
+    if op.endswith("_grad"):
+        return make(op, (y, y), input_shape=x)
+    return make(op, (x, (*x[:2], len(kernel))), kernel=kernel, output_size=output)
+
+
 def _group_norm(draw: Draw, op: str) -> Case:
     while True:
         groups, each = draw.among((1, draw.channels()), (draw.channels(), 1), (draw.between(2, 5), draw.between(1, 17)))
@@ -419,6 +455,8 @@ GENERATORS: dict[str, tuple[Callable[[Draw, str], Case], int]] = {
     "slice": (_slice, 500),
     "pad": (_pad, 500),
     **dict.fromkeys(("group_norm", "group_norm_grad"), (_group_norm, 1000)),
+    **dict.fromkeys(("grid_sample", "grid_sample_grad_input", "grid_sample_grad_grid"), (_grid_sample, 300)),
+    **dict.fromkeys(("fractional_max_pool", "fractional_max_pool_grad"), (_fractional_pool, 300)),
     "permute": (_permute, 500),
     "resample": (_resample, 1000),
     **dict.fromkeys(("local_response_norm", "local_response_norm_grad"), (_local_response_norm, 500)),

@@ -50,6 +50,31 @@ MOVING = """
   resample:37,12,30,30,38,30,30:axis=0
   resample:9x21,41,80,80,22,80,80:axis=1
   resample:2x3x20,9,30,30,21,30,30:axis=2
+  # places between pixels and beyond the map: one chunk, several and parts of one; one pixel; volumes
+  grid_sample:2x17x5x6,2x4x7x2
+  grid_sample:1x3x9x11,1x13x10x2:mode=bicubic:padding_mode=reflection
+  grid_sample:2x5x8x7,2x8x8x2:mode=nearest:padding_mode=border:align_corners=True
+  grid_sample:1x2x1x1,1x3x3x2:padding_mode=reflection
+  grid_sample:2x3x4x5x6,2x3x5x7x3:padding_mode=border
+  grid_sample:1x20x3x4x5,1x2x3x4x3:mode=nearest
+  grid_sample:3x2x1x5,3x1x65x2:align_corners=True:mode=bicubic
+  grid_sample_grad_input:2x17x4x7,2x4x7x2:input_shape=(2,17,5,6)
+  grid_sample_grad_input:1x3x13x10,1x13x10x2:input_shape=(1,3,9,11):mode=bicubic:padding_mode=reflection
+  grid_sample_grad_input:2x5x8x8,2x8x8x2:input_shape=(2,5,8,7):mode=nearest:padding_mode=border:align_corners=True
+  grid_sample_grad_input:2x3x3x5x7,2x3x5x7x3:input_shape=(2,3,4,5,6):padding_mode=border
+  grid_sample_grad_input:1x33x20x30,1x20x30x2:input_shape=(1,33,4,4)
+  grid_sample_grad_grid:2x17x4x7,2x17x5x6,2x4x7x2
+  grid_sample_grad_grid:1x3x13x10,1x3x9x11,1x13x10x2:mode=bicubic:padding_mode=reflection
+  grid_sample_grad_grid:2x5x8x8,2x5x8x7,2x8x8x2:padding_mode=border:align_corners=True
+  grid_sample_grad_grid:2x3x3x5x7,2x3x4x5x6,2x3x5x7x3:padding_mode=reflection
+  # windows that touch, overlap, leave pixels out; one window; volumes
+  fractional_max_pool:2x17x9x10,2x17x2:kernel=(2,3):output_size=(5,4)
+  fractional_max_pool:1x3x8x8,1x3x2:kernel=(2,2):output_size=(7,7)
+  fractional_max_pool:2x2x5x6,2x2x2:kernel=(5,1):output_size=(1,6)
+  fractional_max_pool:1x4x5x6x7,1x4x3:kernel=(2,2,2):output_size=(3,4,2)
+  fractional_max_pool_grad:2x17x5x4,2x17x5x4:input_shape=(2,17,9,10)
+  fractional_max_pool_grad:1x3x9x9,1x3x9x9:input_shape=(1,3,3,2)
+  fractional_max_pool_grad:1x4x3x4x2,1x4x3x4x2:input_shape=(1,4,5,6,7)
   # windows of one, even ones, ones wider than the channels; pixels around a tile
   local_response_norm:2x17x5x7:size=5:k=2.0:alpha=0.5
   local_response_norm:1x16x8x8:size=1

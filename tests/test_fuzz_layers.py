@@ -64,6 +64,8 @@ ENTRIES: dict[str, Entry] = {
         (2,),
         {"stride": 2, "padding": 0, "dilation": 1, "return_indices": False, "ceil_mode": False},
     ),
+    "FractionalMaxPool2d": (nn.FractionalMaxPool2d, (2,), {"output_size": 3, "return_indices": True}),
+    "FractionalMaxPool3d": (nn.FractionalMaxPool3d, (2,), {"output_ratio": 0.5, "return_indices": True}),
     "AvgPool2d": (nn.AvgPool2d, (2,), {"stride": 2, "padding": 0, "count_include_pad": True, "divisor_override": 2}),
     "AdaptiveAvgPool2d": (nn.AdaptiveAvgPool2d, (2,), {}),
     "AdaptiveMaxPool2d": (nn.AdaptiveMaxPool2d, (2,), {"return_indices": True}),

@@ -168,6 +168,15 @@ def _concat(t: Any, *inputs: Any) -> Any:
     return t.concat(inputs[:-1], inputs[-1]["axis"])
 
 
+def _grid_sample(t: Any, x: Any, grid: Any, a: Attrs) -> Any:
+    return t.nn.functional.grid_sample(x, grid, a["mode"], a["padding_mode"], a["align_corners"])
+
+
+def _fractional_max_pool(t: Any, x: Any, samples: Any, a: Attrs) -> Any:
+    pool = getattr(t.nn.functional, f"fractional_max_pool{len(a['kernel'])}d")
+    return pool(x, a["kernel"], a["output_size"], return_indices=True, _random_samples=samples.detach())
+
+
 def _resample(t: Any, x: Any, start: Any, index: Any, weight: Any, *rest: Any) -> Any:
     """By a matrix (places, size) that holds the table."""
     axis = rest[-1]["axis"]
@@ -217,6 +226,8 @@ FORWARD: dict[str, Callable[..., Any]] = {
     **{f"avg_pool{axes}d": _avg_pool for axes in (1, 2, 3)},
     **{f"adaptive_{name}_pool{axes}d": _adaptive(name) for axes in (1, 2, 3) for name in ("avg", "max")},
     "max_unpool": _max_unpool,
+    "fractional_max_pool": _fractional_max_pool,
+    "grid_sample": _grid_sample,
     "batch_norm": lambda t, x, m, v, w, b, a: t.nn.functional.batch_norm(x, m, v, w, b, False, 0.1, a["eps"]),
     "batch_norm_training": _batch_norm_training,
     "group_norm": _group_norm,

@@ -20,7 +20,7 @@ EXACT = {
     *(f"conv{axes}d{part}" for axes in (1, 2, 3) for part in ("", "_grad_input", "_grad_weight")),
     "matmul",
     *(f"{kind}_pool{n}d{part}" for kind in ("max", "adaptive_max") for n in (1, 2, 3) for part in ("", "_grad")),
-    *("max_unpool", "max_unpool_grad"),
+    *("max_unpool", "max_unpool_grad", "fractional_max_pool_grad"),
     *("relu", "leaky_relu", "clamp", "relu_grad", "leaky_relu_grad", "clamp_grad"),
     *("negative", "square", "square_grad", "scale", "uniform"),
     *("hardshrink", "hardshrink_grad", "softshrink_grad", "threshold", "threshold_grad", "abs", "abs_grad"),
@@ -160,6 +160,37 @@ def _tables(case: Case, rng: np.random.Generator, values: Values) -> None:
     values[1:] = resample_table(counts, index, weight, size, weight.dtype)
 
 
+def _grid(case: Case, rng: np.random.Generator, values: Values) -> None:
+    """Places between pixels, one in six beyond the map, none near where a weight has a kink or the nearest changes."""
+    at = 2 if case.op == "grid_sample_grad_grid" else 1
+    size = (
+        case.attrs["input_shape"][2:]
+        if "input_shape" in case.attrs
+        else _array(values[at - 1 if at == 2 else 0]).shape[2:]
+    )
+    grid = _array(values[at])
+    for i, pixels in enumerate(reversed(size)):
+        shape = grid.shape[:-1]
+        whole = rng.integers(0, pixels, shape) + np.where(rng.random(shape) < 0.17, rng.choice((-2, 2), shape), 0)
+        whole.reshape(len(whole), -1)[:, :1] = 0
+        u = whole + rng.uniform(0.1, 0.4, shape) * rng.choice((-1, 1), shape)
+        if case.attrs["align_corners"]:
+            grid[..., i] = 2 * u / max(pixels - 1, 1) - 1
+        else:
+            grid[..., i] = (2 * u + 1) / pixels - 1
+
+
+def _samples(case: Case, rng: np.random.Generator, values: Values) -> None:
+    """Numbers of [0, 1) that no step of windows rounds."""
+    values[1] = ((2 * rng.integers(0, 64, _array(values[1]).shape) + 1) / 128).astype(np.float32)
+
+
+def _anywhere(case: Case, rng: np.random.Generator, values: Values) -> None:
+    """Indices of any places, some of them equal."""
+    pixels = int(np.prod(case.attrs["input_shape"][2:]))
+    values[1] = rng.integers(0, pixels, _array(values[1]).shape).astype(np.int32)
+
+
 def _seed_and_step(case: Case, rng: np.random.Generator, values: Values) -> None:
     values[-1] = rng.integers(-(2**31), 2**31, (1, 2)).astype(np.int32)
 
@@ -206,6 +237,9 @@ _SPECIAL = {
     "cross_entropy": _targets,
     "cross_entropy_grad": _targets,
     "resample": _tables,
+    **dict.fromkeys(("grid_sample", "grid_sample_grad_input", "grid_sample_grad_grid"), _grid),
+    "fractional_max_pool": _samples,
+    "fractional_max_pool_grad": _anywhere,
     "dropout": _seed_and_step,
     "uniform": _seed_and_step,
     "sgd_step": _hyper,
@@ -239,7 +273,9 @@ def trusted(case: Case, values: Sequence[Array | None], outputs: Sequence[Array]
     if not result.size:
         return True
     share, reachable = 0.3, result.size
-    if "max_pool" in case.op and case.op.endswith("_grad"):
+    if case.op.startswith("grid_sample"):
+        share, reachable = 0.1, min(result.size, _array(values[0]).size)
+    elif "max_pool" in case.op and case.op.endswith("_grad"):
         share, reachable = 0.05, _array(values[0]).size
     elif case.op.endswith("_grad_input") or (case.op.startswith("avg_pool") and case.op.endswith("_grad")):
         kernel = _array(values[1]).shape[2:] if case.op.startswith("conv") else case.attrs["kernel"]

@@ -116,6 +116,8 @@ from cnnkern.functional.elementwise import (
     square,
     subtract,
 )
+from cnnkern.functional.fractional_pool import fractional_max_pool2d, fractional_max_pool3d
+from cnnkern.functional.grid import affine_grid, grid_sample
 from cnnkern.functional.group_norm import group_norm, group_norm_grad, instance_norm, layer_norm, rms_norm
 from cnnkern.functional.interpolate import interpolate, upsample, upsample_bilinear, upsample_nearest
 from cnnkern.functional.loss import (
@@ -209,6 +211,7 @@ __all__ = [
     "adaptive_max_pool3d",
     "adaptive_max_pool3d_grad",
     "add",
+    "affine_grid",
     "alpha_dropout",
     "avg_pool1d",
     "avg_pool1d_grad",
@@ -259,10 +262,13 @@ __all__ = [
     "flatten",
     "flip",
     "fold",
+    "fractional_max_pool2d",
+    "fractional_max_pool3d",
     "gaussian_nll_loss",
     "gelu",
     "gelu_grad",
     "glu",
+    "grid_sample",
     "group_norm",
     "group_norm_grad",
     "gumbel_softmax",

@@ -9,7 +9,7 @@ import numpy as np
 
 from cnnkern import _random
 from cnnkern.functional import _check as check
-from cnnkern.graph import Attrs, KernelCall, Node, Spec, Symbol, apply, current_trace, define, product
+from cnnkern.graph import Attrs, KernelCall, Node, Shape, Spec, Symbol, apply, current_trace, define, product
 
 
 def seed_of(function: str, seed: Any) -> int | None:
@@ -48,5 +48,10 @@ UNIFORM = define("uniform", _infer_uniform, lower=_lower_uniform)
 
 def uniform_like(input: Any, seed: int | None) -> Any:
     """Random numbers of [0, 1), of the shape and dtype of `input`."""
+    return drawn_numbers(input, tuple(input.shape), seed)
+
+
+def drawn_numbers(input: Any, shape: Shape, seed: int | None) -> Any:
+    """Random numbers of [0, 1) of a shape, of the dtype of `input`."""
     rng, node = drawn(input, seed)
-    return apply(UNIFORM, (rng,), {"shape": tuple(input.shape), "dtype": str(input.dtype), "node": node})[0]
+    return apply(UNIFORM, (rng,), {"shape": shape, "dtype": str(input.dtype), "node": node})[0]

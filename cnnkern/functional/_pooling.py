@@ -132,7 +132,8 @@ def _forward(op: OpDef, input: Any, attrs: Attrs, batched: bool) -> tuple[Any, .
     return tuple(drop_batch(value) for value in apply(op, (add_batch(input),), attrs))
 
 
-def _with_indices(outputs: tuple[Any, ...], return_indices: bool) -> Any:
+def with_indices(outputs: tuple[Any, ...], return_indices: bool) -> Any:
+    """The public result: y alone, or with its indices as PyTorch has them."""
     if not return_indices:
         return outputs[0]
     y, indices = outputs
@@ -148,7 +149,7 @@ def max_pool(axes: int, input: Any, window: tuple[Any, ...], return_indices: Any
     attrs, size = windows(name, x, *window)
     want = check.boolean(name, "return_indices", return_indices)
     batched = len(input.shape) == axes + 2
-    return _with_indices(_forward(POOLS["max", axes], input, {**attrs, "output_size": size}, batched), want)
+    return with_indices(_forward(POOLS["max", axes], input, {**attrs, "output_size": size}, batched), want)
 
 
 def average(function: str, x: Shape, window: tuple[Any, ...], include: Any, divisor: Any) -> Attrs:
@@ -184,7 +185,7 @@ def adaptive_pool(kind: str, axes: int, input: Any, output_size: Any, return_ind
         check_plane(name, x)
     want = check.boolean(name, "return_indices", return_indices)
     batched = len(input.shape) == axes + 2
-    return _with_indices(_forward(POOLS[kind, axes], input, {"output_size": size}, batched), want)
+    return with_indices(_forward(POOLS[kind, axes], input, {"output_size": size}, batched), want)
 
 
 def checked_size(function: str, axes: int, grad_output: Any, input_size: Any) -> tuple[Shape, Shape]:

@@ -217,6 +217,57 @@ class MaxUnpool3d(_MaxUnpool):
     _axes = 3
 
 
+class _FractionalMaximum(Module):
+    _axes: int
+
+    def __init__(
+        self,
+        kernel_size: Sizes,
+        output_size: Any = None,
+        output_ratio: Any = None,
+        return_indices: bool = False,
+        _random_samples: Any = None,
+    ) -> None:
+        name = type(self).__name__
+        self.kernel_size = check.sizes(name, "kernel_size", kernel_size, self._axes, 1)
+        if (output_size is None) == (output_ratio is None):
+            raise ValueError(f"{name}: either output_size or output_ratio must be given")
+        self.output_size = None if output_size is None else check.sizes(name, "output_size", output_size, self._axes, 1)
+        self.output_ratio = None if output_ratio is None else self._ratios(output_ratio)
+        self.return_indices = check.boolean(name, "return_indices", return_indices)
+        self._random_samples = _random_samples
+
+    def _ratios(self, value: Any) -> tuple[float, ...]:
+        name = type(self).__name__
+        ratios = value if isinstance(value, (tuple, list)) else (value,) * self._axes
+        found = tuple(check.number(name, "output_ratio", ratio) for ratio in ratios)
+        if len(found) != self._axes or not all(0 < ratio < 1 for ratio in found):
+            raise ValueError(f"{name}: output_ratio must be in 0 .. 1, one or {self._axes}, found {value}")
+        return found
+
+    def forward(self, input: Any) -> Any:
+        """(N, C, H, W) -> (N, C, *output_size), and the indices with return_indices."""
+        pool = getattr(functional, f"fractional_max_pool{self._axes}d")
+        size = self.output_size, self.output_ratio
+        return pool(input, self.kernel_size, *size, self.return_indices, self._random_samples)
+
+    def extra_repr(self) -> str:
+        size = f"output_ratio={self.output_ratio}" if self.output_size is None else f"output_size={self.output_size}"
+        return f"kernel_size={self.kernel_size}, {size}"
+
+
+class FractionalMaxPool2d(_FractionalMaximum):
+    """Maximum over windows in random places (Graham, 2014), as `functional.fractional_max_pool2d`."""
+
+    _axes = 2
+
+
+class FractionalMaxPool3d(_FractionalMaximum):
+    """Maximum over windows of (N, C, D, H, W) in random places, as `functional.fractional_max_pool3d`."""
+
+    _axes = 3
+
+
 class _AdaptiveAverage(Module):
     _axes: int
 

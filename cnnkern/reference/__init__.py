@@ -87,6 +87,13 @@ from .conv import (
 )
 from .dense import matmul
 from .dropout import dropout, dropout_mask, philox, uniform
+from .grid import (
+    fractional_max_pool,
+    fractional_max_pool_grad,
+    grid_sample,
+    grid_sample_grad_grid,
+    grid_sample_grad_input,
+)
 from .group_norm import group_norm, group_norm_grad
 from .loss import cross_entropy, cross_entropy_grad
 from .norm import batch_norm, batch_norm_grad, batch_norm_training
@@ -170,10 +177,15 @@ __all__ = [
     "exp",
     "exp_grad",
     "expand",
+    "fractional_max_pool",
+    "fractional_max_pool_grad",
     "gelu",
     "gelu_grad",
     "gelu_tanh",
     "gelu_tanh_grad",
+    "grid_sample",
+    "grid_sample_grad_grid",
+    "grid_sample_grad_input",
     "group_norm",
     "group_norm_grad",
     "hardshrink",

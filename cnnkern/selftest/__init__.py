@@ -28,6 +28,7 @@ _SUMS = (
     "group_norm",
     "sum_to",
     "resample",
+    "grid_sample",
     "local_response_norm",
     "softmax",
     "log_softmax",

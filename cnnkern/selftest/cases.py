@@ -223,6 +223,28 @@ def _rearranging(values: Values) -> Iterator[Case]:
         yield Case("resample", (x, *table(counts, index, values(len(index)), shape[axis], x.dtype)), {"axis": axis})
 
 
+def _grids(values: Values) -> Iterator[Case]:
+    for shape, size, mode in (((2, 19, 9, 8), (7, 11), "bilinear"), ((1, 3, 5, 6), (9, 9), "bicubic"),
+                              ((2, 5, 4, 5, 6), (3, 4, 6), "bilinear"), ((2, 5, 7, 6), (5, 5), "nearest")):  # fmt: skip
+        axes = len(size)
+        count = int(np.prod(size)) * shape[0] * axes
+        between = (np.arange(count) * 37 % 64 - 32 + 0.25) / 24  # no pixel's centre or edge
+        grid = between.reshape(shape[0], *size, axes).astype(np.float32)
+        dy = values(*shape[:2], *size)
+        for padding in ("zeros", "border", "reflection"):
+            attrs = {"mode": mode, "padding_mode": padding, "align_corners": False}
+            yield Case("grid_sample", (values(*shape), grid), attrs)
+            yield Case("grid_sample_grad_input", (dy, grid), {"input_shape": shape, **attrs})
+            yield Case("grid_sample_grad_grid", (dy, values(*shape), grid), attrs)
+    for shape, kernel, size in (((2, 19, 9, 8), (2, 3), (5, 4)), ((1, 5, 5, 6, 7), (2, 2, 2), (4, 2, 6))):
+        samples = (np.arange(shape[0] * shape[1] * len(size)) * 37 % 64 / 64 + 1 / 128).astype(np.float32)
+        x = values(*shape)
+        inputs = x, samples.reshape(*shape[:2], len(size))
+        _, indices = reference.fractional_max_pool(*inputs, kernel=kernel, output_size=size)
+        yield Case("fractional_max_pool", inputs, {"kernel": kernel, "output_size": size})
+        yield Case("fractional_max_pool_grad", (values(*indices.shape), indices), {"input_shape": shape})
+
+
 def _groups(values: Values) -> Iterator[Case]:
     for shape, groups in (((2, 32, 9, 8), 4), ((2, 18, 5, 7), 3), ((1, 19, 30, 31), 19), ((70, 100), 1), ((3, 40), 5)):
         x, dy, weight, bias = values(*shape), values(*shape), values(shape[1]), values(shape[1])
@@ -287,6 +309,7 @@ PARTS: tuple[tuple[str, Callable[[Values], Iterator[Case]]], ...] = (
     ("Pooling", _pooling),
     ("Batch normalization", _normalization),
     ("Group normalization", _groups),
+    ("Grids and random windows", _grids),
     ("Local response normalization", _responses),
     ("Activations and arithmetic", _elementwise),
     ("Sums and moving of elements", _moving),

@@ -200,6 +200,27 @@ struct Permute {
   int32_t axes[5];
 };
 
+// grid_sample:             x, grid -> y: at each of P places x (plain) is read where the grid (N, P, 2 or 3) says: x, y[, z],
+//                          -1 .. 1 across the map
+// grid_sample_grad_input:  dy, grid -> dx
+// grid_sample_grad_grid:   dy, x, grid -> dgrid
+struct GridSample {
+  enum Arg { kX, kGrid, kY };
+  enum InputGradArg { kGiDy, kGiGrid, kGiDx };
+  enum GridGradArg { kGgDy, kGgX, kGgGrid, kGgDgrid };
+  Tensor x, grid, y;      // x: also dx; grid: also dgrid; y (N, C, P): also dy
+  int32_t taps;           // along each axis: 1 nearest, 2 linear, 4 cubic (two axes only)
+  int32_t padding;        // beyond the map: 0 zeros, 1 its border, 2 its reflection
+  int32_t align_corners;  // -1 and 1 are the centres of the outer pixels, not their outer edges
+};
+
+// fractional_max_pool: x, samples (N, C, 2 or 3) -> y, indices; windows of `kernel` whose starts follow from the samples
+struct FractionalPool {
+  enum Arg { kX, kSamples, kY, kIndices };
+  Tensor x, samples, y;
+  int64_t kernel[3];
+};
+
 // sgd_step:   parameter, gradient, buffer?, hyper           parameter and buffer updated in place
 // adam_step:  parameter, gradient, m, v, hyper              parameter, m and v updated in place
 // hyper is float (1, 8): values that change from step to step, so that a schedule does not plan again.
@@ -230,6 +251,7 @@ enum class OpKind : int32_t {
   kDropout, kUniform, kSgdStep, kAdamStep,
   kGroupNorm, kGroupNormGrad, kLocalResponseNorm, kLocalResponseNormGrad,
   kResample, kPermute,
+  kGridSample, kGridSampleGradInput, kGridSampleGradGrid, kFractionalMaxPool,
   kPeak,
   kCount,
 };
@@ -251,6 +273,8 @@ struct Op {
     LocalResponseNorm local_response_norm;
     Resample resample;
     Permute permute;
+    GridSample grid_sample;
+    FractionalPool fractional_pool;
     Optimizer optimizer;
     Peak peak;
   };

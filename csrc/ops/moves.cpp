@@ -31,6 +31,29 @@ void make_resample(const OpInfo& info, const Attributes& attributes, const Tenso
   require(resample.x.layout == resample.y.layout, info.name, "layouts differ");
 }
 
+void make_grid_sample(const OpInfo& info, const Attributes& attributes, const Tensors& args, Op& op) {
+  GridSample& sample = op.grid_sample;
+  switch (info.kind) {
+    case OpKind::kGridSample: sample.x = args[0], sample.grid = args[1], sample.y = args[2]; break;
+    case OpKind::kGridSampleGradInput: sample.y = args[0], sample.grid = args[1], sample.x = args[2]; break;
+    default:
+      sample.y = args[0], sample.x = args[1], sample.grid = args[2];
+      require(same_shape(args[GridSample::kGgDgrid], sample.grid), info.name, "dgrid must have the grid's shape");
+  }
+  const Tensor &x = sample.x, &grid = sample.grid, &y = sample.y;
+  require(grid.d == 1 && grid.h == 1 && (grid.w == 2 || grid.w == 3), info.name, "grid must be (N, P, 2) or (N, P, 3)");
+  require(grid.w == 3 || x.d == 1, info.name, "a grid of two coordinates reads images");
+  require(y.d == 1 && y.h == 1 && y.w == grid.c && y.c == x.c && y.n == x.n && grid.n == x.n, info.name,
+          "output " + shape_text(y) + " does not fit input " + shape_text(x) + " and grid " + shape_text(grid));
+  for (int64_t size : {x.d, x.h, x.w})
+    require(size >= 1 && size < int64_t{1} << 31, info.name, "the input has no pixels, or too many along an axis");
+  const int64_t taps = attributes.integer("taps", 2), padding = attributes.integer("padding", 0);
+  require(taps == 1 || taps == 2 || (taps == 4 && grid.w == 2), info.name, "taps must be 1, 2 or, of images, 4");
+  require(padding >= 0 && padding <= 2, info.name, "padding must be 0, 1 or 2");
+  sample.taps = static_cast<int32_t>(taps), sample.padding = static_cast<int32_t>(padding);
+  sample.align_corners = attributes.integer("align_corners", 0) != 0;
+}
+
 void make_permute(const OpInfo& info, const Attributes& attributes, const Tensors& args, Op& op) {
   Permute& permute = op.permute;
   permute.x = args[Permute::kX], permute.y = args[Permute::kY];

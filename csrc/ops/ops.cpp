@@ -24,6 +24,7 @@ const OpInfo kOps[] = {
     {"avg_pool2d_grad", OpKind::kAvgPool2dGrad, 2, bits(0, 1), bits(1), 0, 0, true, make_pool2d},
     {"max_unpool", OpKind::kMaxPool2dGrad, 3, 0, bits(2), bits(1), 0, false, make_max_unpool},
     {"max_unpool_grad", OpKind::kMaxPool2d, 3, 0, bits(1), bits(2), 0, false, make_max_unpool},
+    {"fractional_max_pool", OpKind::kFractionalMaxPool, 4, 0, bits(2, 3), bits(3), 0, false, make_fractional_max_pool},
     {"batch_norm", OpKind::kBatchNorm, 6, bits(0, 5), bits(5), 0, bits(3, 4), false, make_batch_norm},
     {"batch_norm_training", OpKind::kBatchNormTraining, 8, bits(0, 5), bits(3, 4, 5, 6, 7), 0, bits(1, 2, 3, 4), false,
      make_batch_norm},
@@ -50,6 +51,9 @@ const OpInfo kOps[] = {
      make_local_response_norm},
     {"resample", OpKind::kResample, 5, bits(0, 4), bits(4), bits(1, 2), 0, false, make_resample},
     {"permute", OpKind::kPermute, 2, 0, bits(1), 0, 0, false, make_permute},
+    {"grid_sample", OpKind::kGridSample, 3, 0, bits(2), 0, 0, false, make_grid_sample},
+    {"grid_sample_grad_input", OpKind::kGridSampleGradInput, 3, 0, bits(2), 0, 0, false, make_grid_sample},
+    {"grid_sample_grad_grid", OpKind::kGridSampleGradGrid, 4, 0, bits(3), 0, 0, false, make_grid_sample},
     {"peak", OpKind::kPeak, 1, 0, bits(0), 0, 0, false, make_peak},
 };
 

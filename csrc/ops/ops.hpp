@@ -59,6 +59,7 @@ Border border_needed(const Op& op, int index);
 void make_conv2d(const OpInfo&, const Attributes&, const Tensors&, Op&);
 void make_matmul(const OpInfo&, const Attributes&, const Tensors&, Op&);
 void make_pool2d(const OpInfo&, const Attributes&, const Tensors&, Op&);
+void make_fractional_max_pool(const OpInfo&, const Attributes&, const Tensors&, Op&);
 void make_max_unpool(const OpInfo&, const Attributes&, const Tensors&, Op&);
 void make_batch_norm(const OpInfo&, const Attributes&, const Tensors&, Op&);
 void make_unary(const OpInfo&, const Attributes&, const Tensors&, Op&);
@@ -73,6 +74,7 @@ void make_optimizer(const OpInfo&, const Attributes&, const Tensors&, Op&);
 void make_group_norm(const OpInfo&, const Attributes&, const Tensors&, Op&);
 void make_local_response_norm(const OpInfo&, const Attributes&, const Tensors&, Op&);
 void make_resample(const OpInfo&, const Attributes&, const Tensors&, Op&);
+void make_grid_sample(const OpInfo&, const Attributes&, const Tensors&, Op&);
 void make_permute(const OpInfo&, const Attributes&, const Tensors&, Op&);
 void make_peak(const OpInfo&, const Attributes&, const Tensors&, Op&);
 

@@ -58,16 +58,34 @@ void make_pool2d(const OpInfo& info, const Attributes& attributes, const Tensors
   }
 }
 
-void make_max_unpool(const OpInfo& info, const Attributes&, const Tensors& args, Op& op) {
-  constexpr int32_t kByIndex = 2;  // of Pool::adaptive: there are no windows
+void make_max_unpool(const OpInfo& info, const Attributes& attributes, const Tensors& args, Op& op) {
+  constexpr int32_t kByIndex = 2, kAddByIndex = 3;  // of Pool::adaptive: there are no windows
   const bool backward = info.kind == OpKind::kMaxPool2d;
   Pool& pool = op.pool;
   pool.x = args[backward ? 0 : 2], pool.y = args[backward ? 1 : 0], pool.indices = args[backward ? 2 : 1];
-  pool.adaptive = kByIndex;
+  pool.adaptive = attributes.integer("add", 0) && !backward ? kAddByIndex : kByIndex;
   require(pool.x.n == pool.y.n && pool.x.c == pool.y.c, info.name,
           "input " + shape_text(pool.y) + " does not fit output " + shape_text(pool.x));
   require(same_shape(pool.indices, pool.y), info.name, "indices must have the input's shape");
   check_pixels(info.name, pool.x);
+}
+
+void make_fractional_max_pool(const OpInfo& info, const Attributes& attributes, const Tensors& args, Op& op) {
+  FractionalPool& pool = op.fractional_pool;
+  const Tensor& x = pool.x = args[FractionalPool::kX];
+  const Tensor& y = pool.y = args[FractionalPool::kY];
+  const Tensor& samples = pool.samples = args[FractionalPool::kSamples];
+  require(x.n == y.n && x.c == y.c, info.name, "output " + shape_text(y) + " does not fit input " + shape_text(x));
+  require(same_shape(args[FractionalPool::kIndices], y), info.name, "indices must have the output's shape");
+  require(samples.n == x.n && samples.c == x.c && samples.d == 1 && samples.h == 1 &&
+              (samples.w == 3 || (samples.w == 2 && x.d == 1)),
+          info.name, "samples must be (N, C, 2) or (N, C, 3)");
+  check_pixels(info.name, x);
+  attributes.spatial("kernel", 1, pool.kernel);
+  const int64_t size[3] = {x.d, x.h, x.w}, out[3] = {y.d, y.h, y.w};
+  for (int i = 0; i < 3; ++i)
+    require(pool.kernel[i] >= 1 && pool.kernel[i] <= size[i] && out[i] - 1 <= size[i] - pool.kernel[i], info.name,
+            "the windows do not fit the input " + shape_text(x));
 }
 
 void make_batch_norm(const OpInfo& info, const Attributes& attributes, const Tensors& args, Op& op) {

@@ -56,13 +56,13 @@ CNNKERN_INLINE Span span_of(const Pool& op, int axis, int64_t position) {
   return span;
 }
 
-// A value of Pool::adaptive: there are no windows, the given indices alone say what belongs together.
-constexpr int32_t kByIndex = 2;
+// Values of Pool::adaptive: there are no windows, the given indices alone say what belongs together.
+constexpr int32_t kByIndex = 2, kAddByIndex = 3;
 
 // The blocked maps that the pooling kernels work on.
 CNNKERN_INLINE bool is_blocked_pool(const Pool& op) {
   return op.x.layout == Layout::kBlocked && op.y.layout == Layout::kBlocked && is_blocked(op.indices) &&
-         op.adaptive != kByIndex;
+         op.adaptive != kByIndex && op.adaptive != kAddByIndex;
 }
 
 // Windows of the output planes, then of the output rows, then of the output columns.

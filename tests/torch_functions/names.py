@@ -9,7 +9,7 @@ _BY_FAMILY = {
     "pool": (
         "avg_pool1d avg_pool2d avg_pool3d max_pool1d max_pool2d max_pool3d max_unpool1d max_unpool2d max_unpool3d "
         "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d "
-        "adaptive_max_pool3d lp_pool1d lp_pool2d lp_pool3d"
+        "adaptive_max_pool3d lp_pool1d lp_pool2d lp_pool3d fractional_max_pool2d fractional_max_pool3d"
     ),
     "activation": (
         "relu relu6 leaky_relu hardtanh hardswish hardsigmoid elu selu celu gelu silu mish softplus softsign "
@@ -20,7 +20,7 @@ _BY_FAMILY = {
     "norm": "batch_norm group_norm instance_norm layer_norm local_response_norm rms_norm normalize",
     "vision": (
         "pad interpolate upsample upsample_nearest upsample_bilinear pixel_shuffle pixel_unshuffle channel_shuffle "
-        "unfold fold"
+        "unfold fold affine_grid grid_sample"
     ),
     "dense": "linear bilinear",
     "distance": "pairwise_distance cosine_similarity pdist",
@@ -38,7 +38,6 @@ FUNCTIONS: dict[str, str] = {name: family for family, names in _BY_FAMILY.items(
 LEFT_OUT: dict[str, str] = {
     **dict.fromkeys(("embedding", "embedding_bag"), "looks up words"),
     **dict.fromkeys(("multi_head_attention_forward", "scaled_dot_product_attention"), "belongs to transformers"),
-    **dict.fromkeys(("fractional_max_pool2d", "fractional_max_pool3d"), "draws its windows, in no network here"),
     **dict.fromkeys(("ctc_loss", "conv_tbc"), "belongs to sequences"),
     **dict.fromkeys(("grouped_mm", "scaled_mm", "scaled_grouped_mm", "linear_cross_entropy"), "for language models"),
     **dict.fromkeys(
@@ -46,9 +45,6 @@ LEFT_OUT: dict[str, str] = {
         "return_indices=True does it",
     ),
     **dict.fromkeys([f"max_pool{rank}d_with_indices" for rank in (1, 2, 3)], "return_indices=True does it"),
-    **dict.fromkeys(("grid_sample", "affine_grid"), "sample where the data say; for spatial transformers"),
-    **dict.fromkeys(("fractional_max_pool2d", "fractional_max_pool3d"), "no network of the canon uses it"),
-    **dict.fromkeys(("grid_sample", "affine_grid"), "belongs to spatial transformers"),
     "native_channel_shuffle": "channel_shuffle does it",
     **dict.fromkeys(
         (

@@ -210,6 +210,33 @@ def _unpool(axes: int) -> Generator:
     return generator
 
 
+def _fractional(axes: int) -> Generator:
+    """With samples; without them only where the windows cannot move."""
+
+    def generator(draw: Draw) -> Call:
+        shape = (draw.batch(2), draw.size(5), *(max(2, draw.size(17 if axes == 2 else 7)) for _ in range(axes)))
+        shape = shape if draw.maybe(0.75) else shape[1:]
+        pixels = shape[len(shape) - axes :]
+        kernel = draw.integer(1, min(3, min(pixels) + 2 - axes))
+        size = tuple(draw.integer(1, each - kernel + 3 - axes + (2 if draw.bad else 0)) for each in pixels)
+        options: dict[str, Any] = {"output_size": size}
+        if draw.maybe(0.3):
+            options = {"output_ratio": draw.choice(((0.7,) * axes, (0.5,) * axes, 0.5 if axes == 3 else (0.9, 0.6)))}
+        if draw.maybe(0.1):
+            options = {"output_size": 1 if axes == 3 else tuple(each - kernel + 1 for each in pixels)}
+        else:
+            batch = shape[0] if len(shape) == axes + 2 else 1
+            options["_random_samples"] = draw.uniform(0, 1, batch, shape[-1 - axes], axes)
+        if draw.bad and draw.maybe(0.3):
+            options = {"_random_samples": None}
+        options |= draw.some({"return_indices": lambda: draw.maybe()})
+        x = draw.normal(*shape) if draw.maybe() else draw.pick((-2, -1, 0, 0.5, 3, np.nan), *shape)
+        gradients = (0,) if options.get("_random_samples") is not None else ()
+        return Call((draw.strided(x), draw.choice((kernel, (kernel,) * axes))), options, gradients=gradients)
+
+    return generator
+
+
 def _minimum(axes: int) -> Counterpart:
     def make(torch: Any) -> Any:
         def pool(x: Any, *args: Any, **options: Any) -> Any:
@@ -223,6 +250,8 @@ def _minimum(axes: int) -> Counterpart:
 
 FUNCTIONS: dict[str, Generator] = {}
 OWN: dict[str, Counterpart] = {}
+for _axes in (2, 3):
+    FUNCTIONS[f"fractional_max_pool{_axes}d"] = _fractional(_axes)
 for _axes in (1, 2, 3):
     FUNCTIONS[f"max_pool{_axes}d"] = FUNCTIONS[f"min_pool{_axes}d"] = _extremum(_axes)
     OWN[f"min_pool{_axes}d"] = _minimum(_axes)

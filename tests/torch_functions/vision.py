@@ -3,6 +3,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from torch_functions.draw import Call, Counterpart, Draw, Generator
 
 
@@ -220,11 +222,60 @@ def sobel(draw: Draw) -> Call:
     return Call((draw.normal(*shape),), kwargs, gradients=(0,))
 
 
+def grid_sample(draw: Draw) -> Call:
+    """Places between pixels: at a kink a rounding decides on the gradient, or on the nearest pixel."""
+    axes = draw.choice((2, 2, 3))
+    mode = draw.choice(("bilinear", "nearest", "bicubic") if axes == 2 else ("bilinear", "nearest"))
+    x = (draw.batch(3), draw.size(5), *(draw.size(17 if axes == 2 else 5) for _ in range(axes)))
+    kwargs: dict[str, Any] = draw.some(
+        {
+            "padding_mode": lambda: draw.choice(("zeros", "border", "reflection")),
+            "align_corners": lambda: draw.choice((True, True, False, None)),
+        },
+        0.7,
+    )
+    if mode != "bilinear" or draw.maybe():
+        kwargs["mode"] = mode
+    places = tuple(draw.size(9) for _ in range(axes))
+    grid = np.empty((x[0], *places, axes), draw.dtype)
+    for i, pixels in enumerate(x[:1:-1]):
+        whole = draw.rng.integers(-2, pixels + 2, grid.shape[:-1])
+        u = whole + draw.rng.uniform(0.05, 0.45, whole.shape) * draw.rng.choice((-1, 1), whole.shape)
+        aligned = kwargs.get("align_corners")
+        grid[..., i] = 2 * u / max(pixels - 1, 1) - 1 if aligned else (2 * u + 1) / pixels - 1
+    if draw.maybe(0.2):
+        far = 3.0 if kwargs.get("padding_mode") == "reflection" else 1e20  # what PyTorch mirrors overflows there
+        grid = draw.pick((-far, -2.0, -1.0, -0.5, 0.0, 0.25, 1.0, 1.5, far), *grid.shape)
+        return Call((draw.strided(draw.normal(*x)), grid), kwargs, tolerance=1e-5)
+    if draw.bad:
+        if draw.maybe():
+            grid = draw.normal(*draw.broken(grid.shape))
+        else:
+            kwargs |= draw.choice(({"mode": "cubic"}, {"padding_mode": "circular"}, {"align_corners": 2.5}))
+    gradients = () if 0 in x or mode == "nearest" else (0, 1)
+    return Call((draw.strided(draw.normal(*x)), draw.strided(grid)), kwargs, gradients=gradients, tolerance=1e-5)
+
+
+def affine_grid(draw: Draw) -> Call:
+    axes = draw.choice((2, 3))
+    size = (draw.integer(1, 3), draw.size(5), *(draw.size(9) for _ in range(axes)))
+    theta = (size[0], axes, axes + 1)
+    if draw.bad:
+        if draw.maybe():
+            theta = draw.broken(theta)
+        else:
+            size = draw.choice(((*size[:2], 0, 3), (*size[:2], -1, 3), size[:3], (*size, 1, 1)))
+    kwargs = draw.some({"align_corners": lambda: draw.choice((True, False, None))})
+    return Call((draw.strided(draw.normal(*theta)), size), kwargs, gradients=(0,))
+
+
 FUNCTIONS: dict[str, Generator] = {
+    "affine_grid": affine_grid,
     "channel_shuffle": channel_shuffle,
     "chunk": chunk,
     "flip": flip,
     "fold": fold,
+    "grid_sample": grid_sample,
     "interpolate": interpolate,
     "narrow": narrow,
     "pad": pad,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Unpooling: dx = dy at the places that the indices name, 0 elsewhere; where several name one place, the last counts.
+// Unpooling: dx = dy at the places that the indices name, 0 elsewhere; where several name one place, the last counts,
+// or their sum (the gradient of windows that lie anywhere).
 // The indices are the caller's and need not come from windows: any that lies outside is left out. Plain layout, one map
 // of one image per unit. Limited by memory: a fill, and as many scattered stores as dy has elements.
 #include "simd/window.hpp"
@@ -9,7 +10,9 @@ namespace {
 
 int candidates(const Op& op, const Machine& machine, Variant* out) {
   const Pool& pool = op.pool;
-  if (pool.adaptive != kByIndex || !is_plain(pool.x) || !is_plain(pool.y) || !is_plain(pool.indices)) return 0;
+  if ((pool.adaptive != kByIndex && pool.adaptive != kAddByIndex) || !is_plain(pool.x) || !is_plain(pool.y) ||
+      !is_plain(pool.indices))
+    return 0;
   out[0] = Variant{};
   out[0].ns = stream_ns(machine, elements(pool.x) + 3 * elements(pool.y));
   return 1;
@@ -30,7 +33,8 @@ void run(const Prepared& prepared, int, int64_t first, int64_t last, const Conte
     float* const to = dx + unit * pixels;
     for (int64_t i = 0; i < pixels; ++i) to[i] = 0;
     for (int64_t i = unit * values; i < (unit + 1) * values; ++i)
-      if (indices[i] >= 0 && indices[i] < pixels) to[indices[i]] = dy[i];
+      if (indices[i] >= 0 && indices[i] < pixels)
+        to[indices[i]] = op.adaptive == kAddByIndex ? to[indices[i]] + dy[i] : dy[i];
   }
 }
 
