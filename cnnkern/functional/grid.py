@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cnnkern.functional import _check as check
+from cnnkern.functional._pooling import check_plane
 from cnnkern.functional.dense import product_of
 from cnnkern.functional.permute import permuted
 from cnnkern.functional.shape import reshape_to
@@ -100,6 +101,7 @@ def grid_sample(
         raise ValueError(f"{name}: input must have pixels, found {x}")
     if axes == 3 and mode == "bicubic":
         raise ValueError(f"{name}: mode 'bicubic' reads images (N, C, H, W), found {x}")
+    check_plane(name, x)
     check.elements(name, "input", x)
     check.elements(name, "the result", (*x[:2], *grid.shape[1:-1]))
     attrs = {"mode": mode, "padding_mode": padding_mode, "align_corners": _aligned(name, align_corners)}

@@ -45,8 +45,9 @@ void make_grid_sample(const OpInfo& info, const Attributes& attributes, const Te
   require(grid.w == 3 || x.d == 1, info.name, "a grid of two coordinates reads images");
   require(y.d == 1 && y.h == 1 && y.w == grid.c && y.c == x.c && y.n == x.n && grid.n == x.n, info.name,
           "output " + shape_text(y) + " does not fit input " + shape_text(x) + " and grid " + shape_text(grid));
-  for (int64_t size : {x.d, x.h, x.w})
-    require(size >= 1 && size < int64_t{1} << 31, info.name, "the input has no pixels, or too many along an axis");
+  require(x.d >= 1 && x.h >= 1 && x.w >= 1, info.name, "the input has no pixels");
+  require(checked_product(checked_product(x.d, x.h, info.name), x.w, info.name) < int64_t{1} << 31, info.name,
+          "an input plane must have less than 2^31 pixels");
   const int64_t taps = attributes.integer("taps", 2), padding = attributes.integer("padding", 0);
   require(taps == 1 || taps == 2 || (taps == 4 && grid.w == 2), info.name, "taps must be 1, 2 or, of images, 4");
   require(padding >= 0 && padding <= 2, info.name, "padding must be 0, 1 or 2");

@@ -12,7 +12,7 @@ constexpr int kMostTaps = 16;  // 4 x 4, or 2 x 2 x 2
 
 struct GridTaps {
   int32_t inside[kMostTaps][kChunk];  // 0: beyond the map; the offset is then 0
-  int64_t offset[kMostTaps][kChunk];
+  int32_t offset[kMostTaps][kChunk];
   float weight[kMostTaps][kChunk];
   float slope[3][kMostTaps][kChunk];  // d weight / d x, y, z of the grid
 };
@@ -93,9 +93,9 @@ CNNKERN_INLINE void axis_taps(const GridSample& op, float g, int64_t pixels, Axi
 CNNKERN_INLINE int tap_count(const GridSample& op) { return op.taps * op.taps * (op.grid.w == 3 ? op.taps : 1); }
 CNNKERN_INLINE int64_t chunks_of(const GridSample& op) { return (op.grid.c + kChunk - 1) / kChunk; }
 
-// The taps of places first .. first + n - 1 of an image. A function of its own: inlined into the loops over channels it
+// The taps of places first .. first + n - 1 of an image, with the slopes of their weights if wanted. A function of its own: inlined into the loops over channels it
 // would take their registers.
-inline void find_taps(const GridSample& op, const float* grid, int64_t first, int64_t n, GridTaps* found) {
+inline void find_taps(const GridSample& op, const float* grid, int64_t first, int64_t n, bool slopes, GridTaps* found) {
   const int axes = static_cast<int>(op.grid.w);
   const int64_t size[3] = {op.x.w, op.x.h, op.x.d}, stride[3] = {1, op.x.sh, op.x.sd};
   AxisTaps taps[3]{};
@@ -111,8 +111,9 @@ inline void find_taps(const GridSample& op, const float* grid, int64_t first, in
           const bool inside = x >= 0 && y >= 0 && z >= 0;
           const double wx = taps[0].weight[w], wy = taps[1].weight[h], wz = taps[2].weight[d];
           found->inside[tap][i] = inside;
-          found->offset[tap][i] = inside ? x * stride[0] + y * stride[1] + z * stride[2] : 0;
+          found->offset[tap][i] = inside ? static_cast<int32_t>(x * stride[0] + y * stride[1] + z * stride[2]) : 0;
           found->weight[tap][i] = static_cast<float>(wx * wy * wz);
+          if (!slopes) continue;
           found->slope[0][tap][i] = static_cast<float>(taps[0].slope[w] * wy * wz);
           found->slope[1][tap][i] = static_cast<float>(wx * taps[1].slope[h] * wz);
           found->slope[2][tap][i] = static_cast<float>(wx * wy * taps[2].slope[d]);
@@ -120,7 +121,18 @@ inline void find_taps(const GridSample& op, const float* grid, int64_t first, in
   }
 }
 
-// Time of `reads` taps of each channel of all places, and of finding them.
+// body(count) with the number of taps as a type.
+template <class Body>
+CNNKERN_INLINE void with_tap_count(const GridSample& op, Body&& body) {
+  switch (tap_count(op)) {
+    case 1: return body(std::integral_constant<int, 1>{});
+    case 4: return body(std::integral_constant<int, 4>{});
+    case 8: return body(std::integral_constant<int, 8>{});
+    default: return body(std::integral_constant<int, 16>{});
+  }
+}
+
+// Time of finding the taps of all places and of reading them from each channel.
 CNNKERN_INLINE float grid_ns(const GridSample& op, const Machine& machine, double tap_ns) {
   const double places = static_cast<double>(op.grid.n) * static_cast<double>(op.grid.c);
   const double each = 20.0 + 4 * tap_count(op) + tap_ns * tap_count(op) * static_cast<double>(op.x.c);
