@@ -111,12 +111,12 @@ MOVES: dict[str, dict[str, Arg]] = {
     },
     "fractional_max_pool2d": {
         "input": array(2, 3, 6, 7, ranks=(3, 4), alone=True), "kernel_size": pair(2, 1),
-        "output_size": _spoiled((3, 4), 0, -1, (3, 4, 5), (3, 7), (3, 0), True, 2**70),
+        "output_size": _spoiled((3, 4), -1, (3, 4, 5), (3, 7), (3, -1), True, 2**70),
         "return_indices": boolean(True),
     },
     "fractional_max_pool3d": {
         "input": array(2, 3, 5, 6, 7, ranks=(4, 5), alone=True), "kernel_size": pair(2, 1, axes=3),
-        "output_size": _spoiled((2, 3, 4), 0, -1, (3, 4), (3, 3, 7), (3, 3, 0), True, 2**70),
+        "output_size": _spoiled((2, 3, 4), -1, (3, 4), (3, 3, 7), (3, 3, -1), True, 2**70),
         "return_indices": boolean(True),
     },
     "sobel": {
