@@ -33,6 +33,11 @@ def test_every_operation_has_cases() -> None:
     assert covered == set(graph.OPS) - WITHOUT_KERNEL
 
 
+def test_the_whole_command_passes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["selftest"]) == 0, capsys.readouterr().out
+    assert f"All is right: {len(set(graph.OPS) - WITHOUT_KERNEL)} operations" in capsys.readouterr().out
+
+
 def test_right_kernels_pass(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(selftest, "PARTS", some("relu", "conv2d", "softmax", "adam_step"))
     before = _core.isa(), cnnkern.get_num_threads()

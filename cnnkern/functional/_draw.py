@@ -35,7 +35,7 @@ def _key(seed: int, step: int) -> Any:
 
 
 def _infer_uniform(inputs: Any, attrs: Attrs) -> tuple[Spec, ...]:
-    return (Spec(attrs["shape"], attrs["dtype"]),)
+    return (Spec(attrs["shape"], np.dtype(attrs["dtype"])),)
 
 
 def _lower_uniform(node: Node) -> list[KernelCall]:

@@ -22,7 +22,9 @@ _THREADS = 3  # an odd number, so that work is split unevenly
 _ROUNDING = 5e-7  # a few roundings, or exp and tanh to the last bits of float32
 _SUM = 1e-5  # sums of up to some thousand products
 _SUMS = (
+    "conv1d",
     "conv2d",
+    "conv3d",
     "matmul",
     "batch_norm",
     "group_norm",
@@ -35,8 +37,9 @@ _SUMS = (
     "cross_entropy",
 )
 _EXACT = (  # on whole numbers
-    *("conv2d", "conv2d_grad_input", "conv2d_grad_weight", "matmul"),
-    *("max_pool2d", "max_pool2d_grad", "adaptive_max_pool2d", "adaptive_max_pool2d_grad"),
+    *(f"conv{rank}d{part}" for rank in (1, 2, 3) for part in ("", "_grad_input", "_grad_weight")),
+    *(f"{kind}_pool{rank}d{part}" for kind in ("max", "adaptive_max") for rank in (1, 2, 3) for part in ("", "_grad")),
+    *("matmul", "max_unpool", "max_unpool_grad", "maximum", "minimum", "abs", "threshold"),
     *("relu", "relu_grad", "leaky_relu", "leaky_relu_grad", "clamp", "clamp_grad", "negative", "square", "square_grad"),
     *("scale", "add", "subtract", "multiply", "sum_to", "expand", "concat", "slice", "pad", "permute", "resample"),
 )
