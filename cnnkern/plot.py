@@ -14,6 +14,7 @@ from cnnkern.nn.module import mode, observed
 from cnnkern.train.metrics import confusion_matrix
 
 if TYPE_CHECKING:
+    from cnnkern.engine import Explanation
     from cnnkern.train import History
 
 Array = npt.NDArray[Any]
@@ -199,3 +200,51 @@ def _spread(names: list[str], count: int) -> list[str]:
     if len(names) <= count:
         return names
     return [names[round(i * (len(names) - 1) / (count - 1))] for i in range(count)]
+
+
+def roofline(explanation: Explanation) -> Any:
+    """A matplotlib Figure of an engine's steps below the machine's limits (Williams, Waterman and Patterson, 2009).
+
+    Each step that multiplies is a circle, as large as its share of the time: GFLOP/s over operations per byte, both
+    counted by the definition of the operation, so Winograd's algorithm may stand above the peak.
+
+    Args:
+        explanation: of `Engine.explain()`, with measured times.
+
+    Raises:
+        ImportError: matplotlib is missing.
+        ValueError: nothing was measured.
+    """
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
+    limits, total = explanation.limits, explanation.measured_ns
+    if limits is None or not total:
+        raise ValueError("roofline: nothing was measured; call explain with repeats > 0")
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    axis = figure.subplots()
+    steps = [row for row in explanation.rows if row.multiply_adds and row.measured_ns]
+    for algorithm in dict.fromkeys(row.algorithm for row in steps):
+        rows = [row for row in steps if row.algorithm == algorithm]
+        intensity = [2 * row.multiply_adds / row.bytes for row in rows]
+        area = [20 + 3000 * (row.measured_ns or 0) / total for row in rows]
+        axis.scatter(intensity, [row.gflops or 0.0 for row in rows], s=area, alpha=0.5, label=algorithm)
+    left, right = axis.get_xlim()
+    span = np.geomspace(max(left, 0.05), max(right, 2.0), 100)
+    (small, fast), *_, (large, slow) = limits.bandwidth
+    for size, rate, style in ((small, fast, ":"), (large, slow, "--")):
+        label = f"{rate:.0f} GB/s over {f'{size >> 20} MiB' if size >> 20 else f'{size >> 10} KiB'}"
+        axis.plot(span, np.minimum(span * rate, limits.flops), style, color="black", label=label)
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    axis.set_xlabel("operations per byte")
+    axis.set_ylabel("GFLOP/s")
+    plural = "s" * (explanation.threads != 1)
+    axis.set_title(
+        f"{explanation.model}: {explanation.isa}, {explanation.threads} thread{plural}, {limits.flops:.0f} GFLOP/s"
+    )
+    handles: Any = axis.legend(loc="lower right").legend_handles
+    for handle in handles:
+        if hasattr(handle, "set_sizes"):  # the circles: one size in the legend
+            handle.set_sizes([60])
+    return figure

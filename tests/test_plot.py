@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import cnnkern
 from cnnkern import models, nn, plot
 
 pytest.importorskip("matplotlib")
@@ -73,3 +74,14 @@ def test_what_cannot_be_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     for call in (lambda: plot.filters(model.conv1), lambda: plot.feature_maps(model, x)):
         with pytest.raises(ImportError, match=r"pip install 'cnnkern\[plot\]'"):
             call()
+
+
+def test_roofline() -> None:
+    engine = cnnkern.compile(models.resnet20(seed=0), (1, 3, 32, 32))
+    explanation = engine.explain(repeats=1)
+    (axis,) = plot.roofline(explanation).axes
+    drawn = sum(len(collection.get_offsets()) for collection in axis.collections)
+    assert drawn == sum(row.multiply_adds > 0 for row in explanation.rows) > 10
+    assert len(axis.lines) == 2 and axis.get_xscale() == axis.get_yscale() == "log"
+    with pytest.raises(ValueError, match="nothing was measured"):
+        plot.roofline(engine.explain(repeats=0))

@@ -3,5 +3,6 @@
 
 from cnnkern.engine.compile import Engine, TensorInfo, compile
 from cnnkern.engine.executable import Executable
+from cnnkern.engine.explain import Explanation
 
-__all__ = ["Engine", "Executable", "TensorInfo", "compile"]
+__all__ = ["Engine", "Executable", "Explanation", "TensorInfo", "compile"]
