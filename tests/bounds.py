@@ -53,6 +53,13 @@ def _elementwise(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term
     return [(output, 1) for output in outputs]
 
 
+def _gelu_tanh(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
+    """x sigmoid(a): a rounding of a counts |a| (1 - sigmoid(a)) times, which is much far below 0."""
+    (x,) = values
+    a = 1.5957691216 * x * (1 + 0.044715 * x * x)
+    return [(outputs[0] * (1 + np.abs(a) * reference.sigmoid(-a)), 1)]
+
+
 def _sum_of_squares(case: Case, values: Any, **attrs: Any) -> Array:
     squares = [None if value is None else np.square(value) for value in values]
     return np.asarray(np.sqrt(getattr(reference, case.op)(*squares, **{**case.attrs, **attrs})))
@@ -263,6 +270,7 @@ _RULES: dict[str, Callable[[Case, Any, Sequence[Array]], list[Term]]] = {
     "cross_entropy": _cross_entropy,
     "cross_entropy_grad": _cross_entropy,
     "scale": _scale,
+    "gelu_tanh": _gelu_tanh,
     "sgd_step": _sgd,
     "adam_step": _adam,
 }

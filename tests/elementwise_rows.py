@@ -48,6 +48,7 @@ ELEMENTWISE = """
   threshold:2x17x3x3
   abs:3x17
   power:2x17x3x3
+  power:3x17:alpha=0.0
   power:3x17:alpha=-2.0
   power:3x17:alpha=0.5
   power:3x17:alpha=-0.5
@@ -68,5 +69,6 @@ ELEMENTWISE = """
   threshold_grad:2x17x3x3,2x17x3x3
   abs_grad:3x17,3x17
   power_grad:3x17,3x17
+  power_grad:3x17,3x17:alpha=0.0
   power_grad:2x17x3x3,2x17x3x3:alpha=1.7
 """

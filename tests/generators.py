@@ -235,7 +235,7 @@ _UNARY_ATTRS: dict[str, Callable[[Draw], dict[str, Any]]] = {
     "hardshrink": lambda draw: {"alpha": draw.among(0.5, 0.0, 1.0)},
     "softshrink": lambda draw: {"alpha": draw.among(0.5, 0.0, 1.0)},
     "threshold": lambda draw: {"alpha": draw.among(0.0, -1.0), "beta": draw.among(0.0, 20.0)},
-    "power": lambda draw: {"alpha": draw.among(0.0, 1.0, 2.0, 3.0, -1.0, 0.5, -0.5, 1.7, -3.3, 5.0, -6.0)},
+    "power": lambda draw: {"alpha": draw.among(1.0, 2.0, 3.0, -1.0, 0.5, -0.5, 1.7, -3.3, 5.0, -6.0)},
     "scale": lambda draw: {"alpha": draw.among(2.0, -0.5, 1.0), "beta": draw.among(0.0, 3.0)},
 }
 
