@@ -49,7 +49,7 @@ def test_like_torch(name: str) -> None:
     ours, theirs = getattr(nn, name), getattr(torch.nn, name)
 
     def arguments(function: Any) -> list[tuple[str, Any]]:
-        return [(p.name, p.default) for p in inspect.signature(function).parameters.values()]
+        return [(p.name, p.default) for p in inspect.signature(function.__init__).parameters.values()]
 
     assert arguments(ours) == arguments(theirs)
     as_tensors = {

@@ -69,7 +69,7 @@ def test_constructors_are_called_as_in_pytorch(name: str) -> None:
     torch = torch_or_skip()
 
     def taken(layer: Any) -> list[tuple[str, bool]]:
-        found = inspect.signature(layer).parameters.values()
+        found = inspect.signature(layer.__init__).parameters.values()
         return [(p.name, p.default is p.empty) for p in found if p.name not in ("device", "dtype", "rng", "kwargs")]
 
     assert taken(getattr(nn, name)) == taken(getattr(torch.nn, name))

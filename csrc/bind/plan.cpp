@@ -11,7 +11,7 @@ namespace {
 Border read_border(const std::vector<int32_t>& border) {
   require(border.empty() || border.size() == 6, "plan", "a border is (front, back, top, bottom, left, right)");
   Border b;
-  for (size_t i = 0; i < border.size(); ++i) (i % 2 ? b.after : b.before)[i / 2] = border[i];
+  for (size_t i = 0; i < border.size(); i += 2) b.before[i / 2] = border[i], b.after[i / 2] = border[i + 1];
   return b;
 }
 
