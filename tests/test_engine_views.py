@@ -90,6 +90,18 @@ def test_nested_repeated_and_returned_pieces(isa):
         assert all(np.array_equal(p, q) for p, q in zip(again, engine(x), strict=True))
 
 
+@pytest.mark.parametrize("axis", [0, 2, 3])
+def test_along_other_axes_pieces_are_copied(axis, isa):
+    weight = normal(16, 16, 3, 3)
+
+    def model(x):
+        y = F.conv2d(x, weight, padding=1)
+        return F.conv2d(F.concat([y, F.relu(y)], axis), weight, padding=1)
+
+    x = normal(2, 16, 9, 9)
+    close(cnnkern.compile(model, x.shape)(x), model(x))
+
+
 def test_gradients_of_a_dense_block(isa):
     def loss_and_gradients(x, stem, grow, last):
         maps = [F.relu(F.conv2d(x, stem, padding=1))]

@@ -44,6 +44,8 @@ def place(views: Mapping[Symbol, View], symbol: Symbol) -> View:
 
 
 def _place_pieces(calls: list[KernelCall], layout: Layout, views: dict[Symbol, View]) -> None:
+    if any(n or any(spatial) for n, _, *spatial in (call.attrs["offset"] for call in calls)):
+        return  # along another axis than the channels
     result = calls[0].args[1][0]
     pieces = [(call.args[0][0], call.attrs["offset"][1]) for call in calls]
     first = place(views, pieces[0][0])
