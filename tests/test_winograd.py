@@ -77,3 +77,15 @@ def test_infinity_stays_in_its_tiles():
     finite = np.isfinite(y[0]).all(axis=0)
     assert not finite[8:11, 8:11].any()
     assert finite[:4].all() and finite[16:].all() and finite[:, :4].all() and finite[:, 16:].all()
+
+
+def test_other_image_sizes_share_the_packed_filters():
+    weight = layer(64, 64)
+    engine = cnnkern.compile(
+        lambda x: F.conv2d(x, weight, padding=1), (1, 64, 56, 56), algorithms={"conv2d": "winograd_4x4"}
+    )
+    packed = engine.memory().packed
+    for size in (13, 28, 40, 57):
+        x = RNG.standard_normal((2, 64, size, size), dtype=np.float32)
+        assert error(engine(x), F.conv2d(x, weight, padding=1)) < 3e-6
+    assert engine.memory().packed == packed

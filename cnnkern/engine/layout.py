@@ -39,11 +39,9 @@ class Layout:
         self.uses: list[list[Use]] = []
         self.border: dict[Symbol, Border] = {}
         self._blocked: dict[Symbol, bool] = {}  # the layout in which a symbol is produced
-        self._wants_blocked = _readers_that_want_blocked(graph)
-        read = {symbol for node in graph.nodes for symbol in node.inputs} | set(graph.outputs)
-        for node in graph.nodes:
-            assert node.op.lower is not None
-            calls = [_without_unread(call, read) for call in node.op.lower(node)]
+        lowered = _lowered(graph)
+        self._wants_blocked = _readers_that_want_blocked(graph, lowered)
+        for node, calls in zip(graph.nodes, lowered, strict=True):
             if len(calls) > 1:
                 self.uses.append(self._pieces(calls))
             else:
@@ -120,6 +118,16 @@ class Layout:
         return 0.0 if has else _REORDER_NS + symbol.size * _REORDER_NS_PER_ELEMENT
 
 
+def _lowered(graph: Graph) -> list[list[KernelCall]]:
+    """The kernel calls of every node."""
+    read = {symbol for node in graph.nodes for symbol in node.inputs} | set(graph.outputs)
+    calls = []
+    for node in graph.nodes:
+        assert node.op.lower is not None
+        calls.append([_without_unread(call, read) for call in node.op.lower(node)])
+    return calls
+
+
 def _without_unread(call: KernelCall, read: Set[Symbol | None]) -> KernelCall:
     """A result that may be left out and that nobody reads (the indices of max pooling) is not computed."""
     _, written, optional = _core.op_arguments(call.op)
@@ -138,12 +146,10 @@ def widest(a: Border, b: Border) -> Border:
     return tuple(map(max, a, b))
 
 
-def _readers_that_want_blocked(graph: Graph) -> dict[Symbol, bool]:
+def _readers_that_want_blocked(graph: Graph, lowered: list[list[KernelCall]]) -> dict[Symbol, bool]:
     """For each map: has some reader only blocked kernels, or none (a reshape or an output wants it plain)?"""
     wants: dict[Symbol, bool] = {}
-    for node in graph.nodes:
-        assert node.op.lower is not None
-        calls = node.op.lower(node)
+    for node, calls in zip(graph.nodes, lowered, strict=True):
         for call in calls:
             maps, written, _ = _core.op_arguments(call.op)
             for i, (symbol, shape) in enumerate(call.args):

@@ -19,7 +19,8 @@ struct Machine {
   int threads;
 };
 
-// One way in which a kernel can serve an operation. `tile`, `order` and `p` mean what the kernel wants.
+// One way in which a kernel can serve an operation. `tile`, `order` and `p` mean what the kernel wants, but the layout of
+// packed weights may depend on `tile` alone: they are shared by plans for other image sizes.
 struct Variant {
   int32_t tile, order, p[4];
   float ns;  // predicted time, all nominal threads together at work

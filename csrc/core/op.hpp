@@ -60,13 +60,18 @@ struct Matmul {
 
 // max_pool2d:          x -> y, indices        avg_pool2d:       x -> y        (adaptive_* likewise)
 // max_pool2d_grad:     dy, indices -> dx      avg_pool2d_grad:  dy -> dx
-// indices: int32, h * W + w of the maximum in its input plane (PyTorch's meaning); the first maximum wins, NaN is greatest.
+// max_unpool:           as max_pool2d_grad        max_unpool_grad:  as max_pool2d
+// indices: int32, h * W + w of the maximum in its input plane (PyTorch's meaning); NaN is greatest, of equals the first, of
+// NaN the last.
 struct Pool {
+  // Adaptive ones are [floor(i H / OH), ceil((i + 1) H / OH)); by index there are none: given indices alone say what belongs
+  // together, and where an index comes twice the last element counts, or the sum. Only kFixed uses kernel, stride, padding.
+  enum Windows : int32_t { kFixed, kAdaptive, kByIndex, kAddByIndex };
   enum Arg { kIn, kOut, kIndices };  // forward: kIn = x, kOut = y; backward of the average: kIn = dy, kOut = dx
   enum MaxGradArg { kMaxGradDy, kMaxGradIndices, kMaxGradDx };
   Tensor x, y, indices;              // x and y as in the forward direction, whichever way the operation goes
   int64_t kernel[3], stride[3], padding[3], dilation[3];
-  int32_t adaptive;           // windows [floor(i H / OH), ceil((i + 1) H / OH)); kernel, stride, padding unused
+  Windows windows;
   int32_t count_include_pad;  // average
   int64_t divisor;            // average; 0: the number of elements
 };

@@ -12,12 +12,12 @@ namespace {
 
 int64_t round_up(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
-// What a packed layout can depend on: the kernel, its variant and the operation apart from the image sizes.
+// What a packed layout can depend on: the kernel, its tile and the operation apart from the image sizes.
 std::string pack_key(const Ready& ready, const void* weight) {
   const Prepared& p = ready.prepared;
   std::string key;
   const auto put = [&](const auto& value) { key.append(reinterpret_cast<const char*>(&value), sizeof(value)); };
-  put(ready.kernel), put(weight), put(p.variant.tile), put(p.variant.order), put(p.variant.p);
+  put(ready.kernel), put(weight), put(p.variant.tile);
   put(p.work.packed_bytes), put(p.work.pack_units);
   if (p.op.kind == OpKind::kMatmul) {
     put(p.op.matmul.n), put(p.op.matmul.k), put(p.op.matmul.transpose_b);

@@ -22,7 +22,7 @@ void make_pool2d(const OpInfo& info, const Attributes& attributes, const Tensors
     default: pool.y = args[0], pool.x = args[1];
   }
   const bool maximum = info.kind == OpKind::kMaxPool2d || info.kind == OpKind::kMaxPool2dGrad;
-  pool.adaptive = attributes.integer("adaptive", 0) != 0;
+  pool.windows = attributes.integer("adaptive", 0) ? Pool::kAdaptive : Pool::kFixed;
   attributes.spatial("kernel", 1, pool.kernel);
   attributes.spatial("stride", 1, pool.stride);
   attributes.spatial("padding", 0, pool.padding);
@@ -39,7 +39,7 @@ void make_pool2d(const OpInfo& info, const Attributes& attributes, const Tensors
   check_pixels(info.name, pool.x);
   const int64_t size[3] = {pool.x.d, pool.x.h, pool.x.w}, out[3] = {pool.y.d, pool.y.h, pool.y.w};
   for (int i = 0; i < 3; ++i) {
-    if (pool.adaptive) {
+    if (pool.windows == Pool::kAdaptive) {
       require(size[i] >= 1 || out[i] == 0, info.name, "an adaptive pool needs a pixel to read");
       continue;
     }
@@ -59,11 +59,10 @@ void make_pool2d(const OpInfo& info, const Attributes& attributes, const Tensors
 }
 
 void make_max_unpool(const OpInfo& info, const Attributes& attributes, const Tensors& args, Op& op) {
-  constexpr int32_t kByIndex = 2, kAddByIndex = 3;  // of Pool::adaptive: there are no windows
   const bool backward = info.kind == OpKind::kMaxPool2d;
   Pool& pool = op.pool;
   pool.x = args[backward ? 0 : 2], pool.y = args[backward ? 1 : 0], pool.indices = args[backward ? 2 : 1];
-  pool.adaptive = attributes.integer("add", 0) && !backward ? kAddByIndex : kByIndex;
+  pool.windows = attributes.integer("add", 0) && !backward ? Pool::kAddByIndex : Pool::kByIndex;
   require(pool.x.n == pool.y.n && pool.x.c == pool.y.c, info.name,
           "input " + shape_text(pool.y) + " does not fit output " + shape_text(pool.x));
   require(same_shape(pool.indices, pool.y), info.name, "indices must have the input's shape");

@@ -20,7 +20,7 @@ CNNKERN_INLINE int64_t axis_of(const Tensor& t, int axis) { return axis == 0 ? t
 CNNKERN_INLINE Window window_of(const Pool& op, int axis, int64_t index) {
   const int64_t size = axis_of(op.x, axis), count = axis_of(op.y, axis);
   Window window;
-  if (op.adaptive) {
+  if (op.windows == Pool::kAdaptive) {
     window.first = static_cast<int32_t>(index * size / count);
     window.taps = static_cast<int32_t>(ceil_divide((index + 1) * size, count)) - window.first;
     window.elements = window.taps;
@@ -40,7 +40,7 @@ CNNKERN_INLINE Window window_of(const Pool& op, int axis, int64_t index) {
 CNNKERN_INLINE Span span_of(const Pool& op, int axis, int64_t position) {
   const int64_t size = axis_of(op.x, axis), count = axis_of(op.y, axis);
   int64_t first, last;
-  if (op.adaptive) {
+  if (op.windows == Pool::kAdaptive) {
     first = position * count / size;
     last = ceil_divide((position + 1) * count, size) - 1;
   } else {
@@ -56,13 +56,10 @@ CNNKERN_INLINE Span span_of(const Pool& op, int axis, int64_t position) {
   return span;
 }
 
-// Values of Pool::adaptive: there are no windows, the given indices alone say what belongs together.
-constexpr int32_t kByIndex = 2, kAddByIndex = 3;
-
 // The blocked maps that the pooling kernels work on.
 CNNKERN_INLINE bool is_blocked_pool(const Pool& op) {
   return op.x.layout == Layout::kBlocked && op.y.layout == Layout::kBlocked && is_blocked(op.indices) &&
-         op.adaptive != kByIndex && op.adaptive != kAddByIndex;
+         op.windows != Pool::kByIndex && op.windows != Pool::kAddByIndex;
 }
 
 // Windows of the output planes, then of the output rows, then of the output columns.

@@ -40,7 +40,8 @@ Block large_sum(const float* x, int64_t row_stride, int rows, int columns) {
 int candidates(const Op& op, const Machine& machine, Variant* out) {
   const Pool& pool = op.pool;
   if (!is_blocked_pool(pool)) return 0;
-  const double taps = pool.adaptive ? 1 : static_cast<double>(pool.kernel[0] * pool.kernel[1] * pool.kernel[2]);
+  const double taps =
+      pool.windows == Pool::kAdaptive ? 1 : static_cast<double>(pool.kernel[0] * pool.kernel[1] * pool.kernel[2]);
   out[0] = Variant{};
   out[0].ns = pool_ns(machine, elements(pool.x) + elements(pool.y), pool.y, taps);
   return 1;

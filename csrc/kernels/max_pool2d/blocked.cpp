@@ -62,14 +62,14 @@ struct Row {
 
 template <bool kIndices, bool kDeep>
 void pool_row(const Pool& op, const Row& row, const Window* columns, int lanes) {
-  const int64_t row_step = op.adaptive ? op.x.sh : op.dilation[1] * op.x.sh;
-  const int32_t dilation = op.adaptive ? 1 : static_cast<int32_t>(op.dilation[2]);
+  const int64_t row_step = op.windows == Pool::kAdaptive ? op.x.sh : op.dilation[1] * op.x.sh;
+  const int32_t dilation = op.windows == Pool::kAdaptive ? 1 : static_cast<int32_t>(op.dilation[2]);
   const int32_t width = static_cast<int32_t>(op.x.w);
-  const int32_t row_places = op.adaptive ? width : static_cast<int32_t>(op.dilation[1]) * width;
+  const int32_t row_places = op.windows == Pool::kAdaptive ? width : static_cast<int32_t>(op.dilation[1]) * width;
   const int64_t column_step = dilation * kBlock;
-  const int64_t plane_step = op.adaptive ? op.x.sd : op.dilation[0] * op.x.sd;
+  const int64_t plane_step = op.windows == Pool::kAdaptive ? op.x.sd : op.dilation[0] * op.x.sd;
   const int32_t area = static_cast<int32_t>(op.x.h) * width;
-  const int32_t plane_places = op.adaptive ? area : static_cast<int32_t>(op.dilation[0]) * area;
+  const int32_t plane_places = op.windows == Pool::kAdaptive ? area : static_cast<int32_t>(op.dilation[0]) * area;
   const int taps_d = row.plane.taps, taps_h = kDeep && taps_d == 0 ? 0 : row.window.taps;
   const BlockMask keep = first_channels(lanes);
   for (int64_t ow = 0; ow < op.y.w; ++ow) {
@@ -103,7 +103,8 @@ void pool_row(const Pool& op, const Row& row, const Window* columns, int lanes) 
 int candidates(const Op& op, const Machine& machine, Variant* out) {
   const Pool& pool = op.pool;
   if (!is_blocked_pool(pool)) return 0;
-  const double taps = pool.adaptive ? 1 : static_cast<double>(pool.kernel[0] * pool.kernel[1] * pool.kernel[2]);
+  const double taps =
+      pool.windows == Pool::kAdaptive ? 1 : static_cast<double>(pool.kernel[0] * pool.kernel[1] * pool.kernel[2]);
   out[0] = Variant{};
   out[0].ns = pool_ns(machine, elements(pool.x) + 2 * elements(pool.y), pool.y, taps);
   return 1;

@@ -8,7 +8,7 @@ namespace {
 
 int candidates(const Op& op, const Machine& machine, Variant* out) {
   const Pool& pool = op.pool;
-  if (pool.adaptive != kByIndex || !is_plain(pool.x) || !is_plain(pool.y) || !is_plain(pool.indices)) return 0;
+  if (pool.windows != Pool::kByIndex || !is_plain(pool.x) || !is_plain(pool.y) || !is_plain(pool.indices)) return 0;
   out[0] = Variant{};
   out[0].ns = stream_ns(machine, 3 * elements(pool.y));
   return 1;

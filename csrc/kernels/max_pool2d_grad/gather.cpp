@@ -13,7 +13,7 @@ int candidates(const Op& op, const Machine& machine, Variant* out) {
   const Pool& pool = op.pool;
   if (!is_blocked_pool(pool) || !pool.indices.present) return 0;
   double windows = 1;
-  for (int i = 0; i < 3 && !pool.adaptive; ++i)
+  for (int i = 0; i < 3 && pool.windows != Pool::kAdaptive; ++i)
     windows *= 1 + static_cast<double>((pool.kernel[i] - 1) * pool.dilation[i]) / static_cast<double>(pool.stride[i]);
   out[0] = Variant{};
   out[0].ns = pool_ns(machine, elements(pool.x) + 2 * elements(pool.y), pool.x, windows);

@@ -10,7 +10,7 @@ namespace {
 
 int candidates(const Op& op, const Machine& machine, Variant* out) {
   const Pool& pool = op.pool;
-  if ((pool.adaptive != kByIndex && pool.adaptive != kAddByIndex) || !is_plain(pool.x) || !is_plain(pool.y) ||
+  if ((pool.windows != Pool::kByIndex && pool.windows != Pool::kAddByIndex) || !is_plain(pool.x) || !is_plain(pool.y) ||
       !is_plain(pool.indices))
     return 0;
   out[0] = Variant{};
@@ -34,7 +34,7 @@ void run(const Prepared& prepared, int, int64_t first, int64_t last, const Conte
     for (int64_t i = 0; i < pixels; ++i) to[i] = 0;
     for (int64_t i = unit * values; i < (unit + 1) * values; ++i)
       if (indices[i] >= 0 && indices[i] < pixels)
-        to[indices[i]] = op.adaptive == kAddByIndex ? to[indices[i]] + dy[i] : dy[i];
+        to[indices[i]] = op.windows == Pool::kAddByIndex ? to[indices[i]] + dy[i] : dy[i];
   }
 }
 
