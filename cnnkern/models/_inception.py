@@ -9,8 +9,9 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from cnnkern import functional
+from cnnkern.data.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from cnnkern.functional import _check as check
-from cnnkern.models._network import IMAGENET_MEAN, IMAGENET_STD, Network
+from cnnkern.models._network import Network
 from cnnkern.models._registry import Weights, build
 from cnnkern.nn import BatchNorm2d, Conv2d, Module, init
 

@@ -4,16 +4,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
+from cnnkern.data.preprocess import Preprocess
 from cnnkern.functional import _check as check
 from cnnkern.nn import Conv2d, Linear, Module, init
 
-if TYPE_CHECKING:
-    from cnnkern.data.preprocess import Preprocess
-
 Shape = tuple[int, ...]
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -131,8 +128,6 @@ class Network(Module):
         self._preprocess = value
 
     def _published(self) -> Preprocess:
-        from cnnkern.data.preprocess import Preprocess
-
         info = self.info
         if info is None:
             return Preprocess()

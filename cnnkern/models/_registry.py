@@ -9,7 +9,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
-from cnnkern.models._network import IMAGENET_MEAN, IMAGENET_STD, ModelInfo, Network, Shape
+from cnnkern.data.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from cnnkern.models._network import ModelInfo, Network, Shape
 from cnnkern.nn import Module, count_macs, init
 
 Weights = str | os.PathLike[str] | Mapping[str, Any] | None
