@@ -3,9 +3,9 @@
 
     python benchmarks/contenders.py CONTENDER FOLDER BATCH THREADS
 
-FOLDER holds what `peers.py` exported. Talks in lines of JSON: first {"first_answer": seconds since the process started,
+FOLDER holds what `export.py` wrote. Talks in lines of JSON: first {"first_answer": seconds since the process started,
 "megabytes": peak memory, "error": against the float64 answer, "version": text}; then for every line {"seconds": s} on
-standard input the milliseconds of as many runs as fit, at least three; ends with its input.
+standard input the milliseconds of as many runs as fit, at least one; ends with its input.
 """
 
 import json
@@ -30,11 +30,19 @@ def _cnnkern(folder: Path, x: Any, threads: int) -> tuple[Run, str]:
     return lambda: engine(x), cnnkern.__version__
 
 
+def _exported(folder: Path, file: str, kind: str) -> Path:
+    """The file, or the reason why there is none."""
+    reason = folder / f"{kind}.failed"
+    if reason.exists():
+        raise RuntimeError(reason.read_text("utf-8"))
+    return folder / file
+
+
 def _torch(folder: Path, x: Any, threads: int, kind: str) -> tuple[Run, str]:
     import torch
 
     torch.set_num_threads(threads)
-    module = torch.jit.load(str(folder / "model.pt")).eval()
+    module = torch.jit.load(str(folder / str(len(x)) / "model.pt")).eval()
     value = torch.from_numpy(x)
     if kind == "channels_last":
         module, value = module.to(memory_format=torch.channels_last), value.to(memory_format=torch.channels_last)
@@ -51,9 +59,10 @@ def _torch(folder: Path, x: Any, threads: int, kind: str) -> tuple[Run, str]:
 def _onnxruntime(folder: Path, x: Any, threads: int) -> tuple[Run, str]:
     import onnxruntime
 
+    file = _exported(folder / str(len(x)), "model.onnx", "onnx")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    session = onnxruntime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return lambda: session.run(None, {name: x})[0], onnxruntime.__version__
 
@@ -61,13 +70,14 @@ def _onnxruntime(folder: Path, x: Any, threads: int) -> tuple[Run, str]:
 def _openvino(folder: Path, x: Any, threads: int) -> tuple[Run, str]:
     import openvino
 
+    file = _exported(folder / str(len(x)), "model.onnx", "onnx")
     settings = {
         "INFERENCE_PRECISION_HINT": "f32",
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": "1",
         "PERFORMANCE_HINT": "LATENCY",
     }
-    request = openvino.Core().compile_model(folder / "model.onnx", "CPU", settings).create_infer_request()
+    request = openvino.Core().compile_model(file, "CPU", settings).create_infer_request()
     return lambda: request.infer([x])[0], openvino.__version__.split("-")[0]
 
 
@@ -78,7 +88,7 @@ def _ncnn(folder: Path, x: Any, threads: int) -> tuple[Run, str]:
     net.opt.num_threads = threads
     net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
     net.opt.use_bf16_storage = False
-    net.load_param(str(folder / "model.ncnn.param"))
+    net.load_param(str(_exported(folder, "model.ncnn.param", "ncnn")))
     net.load_model(str(folder / "model.ncnn.bin"))
     source, result = net.input_names()[0], net.output_names()[0]
 
@@ -131,7 +141,7 @@ def main() -> None:
     for line in sys.stdin:
         end = time.perf_counter() + json.loads(line)["seconds"]
         times: list[float] = []
-        while len(times) < 3 or time.perf_counter() < end:
+        while not times or time.perf_counter() < end:
             start = time.perf_counter()
             run()
             times.append((time.perf_counter() - start) * 1e3)

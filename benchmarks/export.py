@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Writes one network in the formats of the contenders of peers.py.
 
-    python benchmarks/export.py NAME FOLDER BATCH HEIGHT WIDTH CONTENDER...
+    python benchmarks/export.py NAME FOLDER HEIGHT WIDTH BATCH,BATCH... FORMAT...
 
-PyTorch gets it as the tests' oracle makes it of the traced graph, the others through torch.onnx.export and pnnx.
+PyTorch gets it as the tests' oracle makes it of the traced graph, the others through torch.onnx.export and pnnx
+(formats "onnx" and "ncnn"). FOLDER holds what serves every batch (weights, images, their float64 answers, ncnn's files:
+it takes one image at a time) and a folder for each batch. What cannot be exported leaves `FORMAT.failed`, which says why.
 """
 
 import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,37 +23,55 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from torch_graph import as_module, traced
 
 
-def export(name: str, folder: Path, batch: int, size: tuple[int, int], contenders: list[str]) -> None:
-    """Write the network with drawn weights in every contender's format, an input and its float64 answer."""
+def export(name: str, folder: Path, size: tuple[int, int], batches: list[int], formats: list[str]) -> None:
+    """Write the network with drawn weights in every format, images and their float64 answers."""
     model = models.get(name)(seed=0).eval()
-    channels = model.info.input_shape[0]
-    shape = (batch, channels, *size)
+    shape = (max(batches), models.info(name).input_shape[0], *size)
     (folder / "name").write_text(name, "utf-8")
     io.save(folder / "weights.npz", model.state_dict())
     x = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
     np.save(folder / "input.npy", x)
-    module = as_module(torch, model, traced(model, [shape])).eval()
     value = torch.from_numpy(x)
-    with torch.no_grad():
-        torch.jit.trace(module, value, check_trace=False).save(str(folder / "model.pt"))
-        if {"onnxruntime", "openvino"} & set(contenders):
-            torch.onnx.export(module, (value,), str(folder / "model.onnx"), dynamo=False, opset_version=17)
-        np.save(folder / "answer.npy", module.double()(value.double()).numpy())
-    if "ncnn" in contenders:
-        import pnnx
 
-        single = as_module(torch, model, traced(model, [(1, *shape[1:])])).eval()
-        script = str(folder / "model_for_ncnn.pt")
-        torch.jit.trace(single, value[:1], check_trace=False).save(script)
-        pnnx.convert(
-            script,
-            inputs=value[:1],
-            ncnnparam=str(folder / "model.ncnn.param"),
-            ncnnbin=str(folder / "model.ncnn.bin"),
-            fp16=False,
-        )
+    def module(batch: int) -> Any:
+        return as_module(torch, model, traced(model, [(batch, *shape[1:])])).eval()
+
+    with torch.no_grad():
+        np.save(folder / "answer.npy", module(shape[0]).double()(value.double()).numpy())
+        for batch in batches:
+            (folder / str(batch)).mkdir(exist_ok=True)
+            _write(folder / str(batch), module(batch), value[:batch], "onnx" in formats)
+        if "ncnn" in formats:
+            _attempt(folder, "ncnn", lambda: _write_ncnn(folder, module(1), value[:1]))
+
+
+def _write(folder: Path, module: Any, value: Any, onnx: bool) -> None:
+    torch.jit.trace(module, value, check_trace=False).save(str(folder / "model.pt"))
+    if onnx:
+        target = str(folder / "model.onnx")
+        _attempt(folder, "onnx", lambda: torch.onnx.export(module, (value,), target, dynamo=False, opset_version=17))
+
+
+def _write_ncnn(folder: Path, module: Any, value: Any) -> None:
+    import pnnx
+
+    files = {"ncnnparam": str(folder / "model.ncnn.param"), "ncnnbin": str(folder / "model.ncnn.bin")}
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:  # pnnx leaves files beside its source
+        script = str(Path(scratch) / "model.pt")
+        torch.jit.trace(module, value, check_trace=False).save(script)
+        pnnx.convert(script, inputs=value, fp16=False, **files)
+    if not (folder / "model.ncnn.bin").exists():
+        raise RuntimeError("pnnx wrote nothing")
+
+
+def _attempt(folder: Path, kind: str, action: Callable[[], Any]) -> None:
+    try:
+        action()
+    except Exception as error:  # exporters raise anything; the others go on without this format
+        (folder / f"{kind}.failed").write_text(f"cannot be exported: {str(error).strip().splitlines()[0]}", "utf-8")
 
 
 if __name__ == "__main__":
-    _name, _folder, _batch, _height, _width, *_contenders = sys.argv[1:]
-    export(_name, Path(_folder), int(_batch), (int(_height), int(_width)), _contenders)
+    _name, _folder, _height, _width, _batches, *_formats = sys.argv[1:]
+    _sizes = [int(batch) for batch in _batches.split(",")]
+    export(_name, Path(_folder), (int(_height), int(_width)), _sizes, _formats)
