@@ -5,7 +5,7 @@
 
 PyTorch gets it as the tests' oracle makes it of the traced graph, the others through torch.onnx.export and pnnx
 (formats "onnx" and "ncnn"). FOLDER holds what serves every batch (weights, images, their float64 answers, ncnn's files:
-it takes one image at a time) and a folder for each batch. What cannot be exported leaves `FORMAT.failed`, which says why.
+it takes one image at a time) and a folder for each batch. What cannot be exported leaves a `FORMAT.failed`: why not.
 """
 
 import sys

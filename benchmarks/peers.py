@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Compiled inference against PyTorch, ONNX Runtime, OpenVINO and ncnn, on the same network with the same weights.
 
-    python benchmarks/peers.py                                          # eight networks, batches 1 and 8, threads 1 and 2
+    python benchmarks/peers.py                                          # eight networks, batches 1, 8, threads 1, 2
     python benchmarks/peers.py --models all --json run.json --readme    # all, into the tables of benchmarks/README.md
     python benchmarks/peers.py --models all --isa avx2 --json run.json  # the same, held to AVX2
     python benchmarks/peers.py --models all --batches 3 --size 199 211 --json run.json
@@ -13,8 +13,8 @@ answer, peak memory. With --json every case is saved when it is done, and a seco
 interrupted; --readme (and --tables FILE) writes the tables of all that the file holds.
 
 Contenders that are not installed are left out: pip install '.[bench]' brings them. --isa avx2 holds cnnkern, PyTorch
-and OpenVINO to AVX2 (CNNKERN_ISA, ATEN_CPU_CAPABILITY, ONEDNN_MAX_CPU_ISA); ONNX Runtime and ncnn have no such setting, so
-they are shown and left out of the ratio.
+and OpenVINO to AVX2 (CNNKERN_ISA, ATEN_CPU_CAPABILITY, ONEDNN_MAX_CPU_ISA); ONNX Runtime and ncnn have no such
+setting: they are shown and left out of the ratio.
 """
 
 import argparse
