@@ -231,9 +231,8 @@ def roofline(explanation: Explanation) -> Any:
         axis.scatter(intensity, [row.gflops or 0.0 for row in rows], s=area, alpha=0.5, label=algorithm)
     left, right = axis.get_xlim()
     span = np.geomspace(max(left, 0.05), max(right, 2.0), 100)
-    (small, fast), *_, (large, slow) = limits.bandwidth
-    for size, rate, style in ((small, fast, ":"), (large, slow, "--")):
-        label = f"{rate:.0f} GB/s over {f'{size >> 20} MiB' if size >> 20 else f'{size >> 10} KiB'}"
+    for (name, _, rate), style in zip(limits.levels, (":", "-.", "--"), strict=True):
+        label = f"{rate:.0f} GB/s from {name}"
         axis.plot(span, np.minimum(span * rate, limits.flops), style, color="black", label=label)
     axis.set_xscale("log")
     axis.set_yscale("log")

@@ -12,7 +12,9 @@ import pytest
 import cnnkern
 from cnnkern import functional as F
 from cnnkern import models
-from cnnkern.engine.limits import Limits
+from cnnkern.engine.explain import explain_steps, products
+from cnnkern.engine.freeze import StepInfo
+from cnnkern.engine.limits import Level, Limits, measure_limits
 
 SHAPE = (1, 3, 64, 64)
 RNG = np.random.default_rng(8)
@@ -30,14 +32,15 @@ def test_rows_name_layers_and_add_up(model):
     assert sum(row.multiply_adds for row in told.rows) == model.summary(SHAPE).multiply_adds
     assert {row.op for row in told.rows} >= {"conv2d", "max_pool2d", "matmul"}
     for row in told.rows:
-        assert row.measured_ns > 0 and row.limit_ns > 0 and row.bound in ("compute", "memory")
+        assert row.measured_ns > 0 and row.limit_ns > 0 and row.bound in ("compute", "L2", "L3", "memory")
         assert row.alternatives[0] == (row.algorithm, row.predicted_ns)
         assert row.predicted_ns <= min(ns for _, ns in row.alternatives)
         assert row.share == pytest.approx(row.limit_ns / row.measured_ns)
+        assert 0 <= row.weight_bytes <= row.bytes
     first = told.rows[0]
-    assert (
-        first.bytes == 4 * (3 * 64 * 64 + 64 * 3 * 49 + 64 + 64 * 32 * 32) and first.multiply_adds == 64 * 147 * 32 * 32
-    )
+    assert first.multiply_adds == 64 * 147 * 32 * 32
+    assert first.bytes - first.weight_bytes == 4 * (3 * 64 * 64 + 64 * 32 * 32)
+    assert first.weight_bytes == pytest.approx(4 * (64 * 3 * 49 + 64), rel=0.1)  # as they are packed
     assert told.measured_ns == pytest.approx(sum(row.measured_ns for row in told.rows))
 
 
@@ -64,12 +67,48 @@ def test_explains_the_input_that_it_is_given(model):
         engine.explain(np.zeros(SHAPE), repeats=1)
 
 
+LIMITS = Limits(200.0, (Level("L2", 1000, 100.0), Level("L3", 10000, 50.0), Level("memory", 1 << 62, 10.0)))
+
+
 def test_limits():
-    limits = Limits(200.0, ((1 << 16, 300.0), (1 << 26, 30.0)))
-    assert limits.compute_ns(1e6) == 1e4
-    assert limits.memory_ns(1 << 26) == pytest.approx((1 << 26) / 30)
-    assert limits.memory_ns(1000) == pytest.approx(1000 / 300)
-    assert (1 << 21) / 300 < limits.memory_ns(1 << 21) < (1 << 21) / 30
+    assert LIMITS.compute_ns(1e6) == 1e4
+    assert LIMITS.maps_ns(1000) == (10.0, "L2")
+    assert LIMITS.maps_ns(3000) == (10 + 40, "L3")
+    assert LIMITS.maps_ns(111000) == (10 + 200 + 10000, "memory")
+    assert LIMITS.weights_ns(1000, 9000) == (20.0, "L3") and LIMITS.weights_ns(1000, 11000) == (100.0, "memory")
+
+
+def step(algorithm, macs, bytes, weight_bytes, shapes):
+    return StepInfo("a", "conv2d", algorithm, shapes, (), 1.0, ((algorithm, 1.0),), macs, bytes, weight_bytes)
+
+
+def test_what_bounds_a_step():
+    shapes = ((1, 16, 7, 7), (32, 16, 3, 3), None, None, (1, 32, 7, 7))
+    macs = 9 * 16 * 32 * 49
+    plain, small, large = (step(name, macs, 900, 500, shapes) for name in ("direct", "winograd_2x2", "winograd_4x4"))
+    assert products(plain) == macs
+    assert products(small) == 16 * 32 * 16 * 16  # 4 x 4 tiles of 16 products
+    assert products(large) == 16 * 32 * 4 * 36
+    wide = step("winograd_4x4", 7 * macs, 900, 500, (*shapes[:4], (1, 32, 7, 7)))
+    assert products(wide) == products(large)  # of the algorithm, not of the definition
+    rows = explain_steps([plain, large], np.array([1e5, 1e5]), LIMITS, 0)
+    assert [(row.limit_ns, row.bound) for row in rows] == [
+        (2 * macs / 200, "compute"),
+        (2 * products(large) / 200, "compute"),
+    ]
+    (row,) = explain_steps([step("direct", 100, 9000, 8000, shapes)], np.array([1e4]), LIMITS, 3000)
+    assert (row.limit_ns, row.bound, row.share) == (10 + 8000 / 10, "memory", pytest.approx(0.081))
+
+
+def test_limits_of_this_machine(core):
+    limits = measure_limits(1)
+    near, far, memory = limits.levels
+    assert [level.name for level in limits.levels] == ["L2", "L3", "memory"]
+    assert near.size < far.size < memory.size
+    assert all(0.5 < level.rate < 5000 for level in limits.levels)
+    array = np.ones(1 << 16, np.float32)
+    core.launch("peak", {"steps": 2}, [array], "read")
+    assert np.isfinite(array).all() and (array == 1).sum() == array.size - 4  # one written in each unit
 
 
 def test_algorithms_by_layer(model, isa):

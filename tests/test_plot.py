@@ -82,6 +82,6 @@ def test_roofline() -> None:
     (axis,) = plot.roofline(explanation).axes
     drawn = sum(len(collection.get_offsets()) for collection in axis.collections)
     assert drawn == sum(row.multiply_adds > 0 for row in explanation.rows) > 10
-    assert len(axis.lines) == 2 and axis.get_xscale() == axis.get_yscale() == "log"
+    assert len(axis.lines) == 3 and axis.get_xscale() == axis.get_yscale() == "log"
     with pytest.raises(ValueError, match="nothing was measured"):
         plot.roofline(engine.explain(repeats=0))

@@ -172,9 +172,8 @@ class Engine:
         times = np.median(runs, axis=0) if runs else None
         limits = measure_limits(threads) if runs else None
         shapes = tuple(array.shape for array in arrays)
-        return Explanation(
-            type(self._model).__name__, shapes, _core.isa(), threads, limits, explain_steps(frozen.steps, times, limits)
-        )
+        rows = explain_steps(frozen.steps, times, limits, frozen.memory(threads))
+        return Explanation(type(self._model).__name__, shapes, _core.isa(), threads, limits, rows)
 
     @property
     def inputs(self) -> list[TensorInfo]:

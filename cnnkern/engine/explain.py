@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,16 +13,15 @@ from cnnkern.engine.freeze import StepInfo
 from cnnkern.engine.limits import Limits
 from cnnkern.graph import Shape
 
-# Multiplications of the definition for one of the algorithm's own.
-_SAVINGS = {"winograd_2x2": 2.25, "winograd_4x4": 4.0}
-
 
 class Row(NamedTuple):
     """One step. Times in nanoseconds, None where nothing was measured.
 
-    gflops counts the multiply-adds of the definition, so Winograd's algorithm may exceed the machine's peak; `limit_ns`
-    is what its own multiplications and the bytes need at least, `share` that limit by the measured time, `bound` which
-    of the two it is: "compute" or "memory".
+    gflops counts the multiply-adds of the definition, so Winograd's algorithm may exceed the machine's peak. `bytes`
+    are those that the step moves, `weight_bytes` of them constants as they are packed. `limit_ns` is what the
+    algorithm's own products or the bytes need at least, `share` that limit by the measured time. `bound` says what sets
+    it: "compute", or the level of memory that takes longest: of maps each level ("L2", "L3", "memory") gives as much as
+    it holds; weights come from where all that a run touches fits, since each is read once in a run.
     """
 
     layer: str
@@ -31,6 +31,7 @@ class Row(NamedTuple):
     shapes: tuple[Shape | None, ...]
     multiply_adds: int
     bytes: int
+    weight_bytes: int
     predicted_ns: float
     measured_ns: float | None
     gflops: float | None
@@ -59,18 +60,38 @@ class Explanation(NamedTuple):
         return "\n".join([*_heading(self), "", *_table(self)])
 
 
-def explain_steps(steps: Sequence[StepInfo], times: np.ndarray | None, limits: Limits | None) -> list[Row]:
+def explain_steps(
+    steps: Sequence[StepInfo], times: np.ndarray | None, limits: Limits | None, arena_bytes: int
+) -> list[Row]:
     """A row for each step; times: measured nanoseconds of each, limits: of the machine, both or neither."""
-    return [_row(step, None if times is None else float(times[i]), limits) for i, step in enumerate(steps)]
+    touched = arena_bytes + sum(step.weight_bytes for step in steps)
+    return [_row(step, None if times is None else float(times[i]), limits, touched) for i, step in enumerate(steps)]
 
 
-def _row(step: StepInfo, measured: float | None, limits: Limits | None) -> Row:
+def products(step: StepInfo) -> float:
+    """Multiplications of the step's own algorithm: Winograd's takes (m + r - 1)^2 for each tile of m x m results."""
+    found = re.match(r"winograd_(\d+)x(\d+)", step.algorithm)
+    weight, y = step.shapes[1] if found else None, step.shapes[-1] if found else None
+    if not found or weight is None or y is None or len(weight) != len(y):
+        return float(step.multiply_adds)
+    count = float(y[0]) * weight[0] * weight[1]
+    for size, kernel, m in zip(y[-2:], weight[-2:], map(int, found.groups()), strict=True):
+        count *= -(-size // m) * (m + kernel - 1)
+    return count
+
+
+def _least(step: StepInfo, limits: Limits, touched: int) -> tuple[float, str]:
+    """Nanoseconds that a step needs at least, and what for."""
+    parts = limits.maps_ns(step.bytes - step.weight_bytes), limits.weights_ns(step.weight_bytes, touched)
+    moving = sum(ns for ns, _ in parts), max(parts)[1]
+    return max((limits.compute_ns(products(step)), "compute"), moving)
+
+
+def _row(step: StepInfo, measured: float | None, limits: Limits | None, touched: int) -> Row:
     gflops = limit = share = None
     bound = ""
     if measured is not None and limits is not None:
-        compute = limits.compute_ns(step.multiply_adds / _SAVINGS.get(step.algorithm, 1.0))
-        memory = limits.memory_ns(step.bytes)
-        limit, bound = max((compute, "compute"), (memory, "memory"))
+        limit, bound = _least(step, limits, touched)
         share = limit / max(measured, 1.0)
         gflops = 2 * step.multiply_adds / max(measured, 1.0)
     return Row(
@@ -81,6 +102,7 @@ def _row(step: StepInfo, measured: float | None, limits: Limits | None) -> Row:
         step.shapes,
         step.multiply_adds,
         step.bytes,
+        step.weight_bytes,
         step.predicted_ns,
         measured,
         gflops,
@@ -94,11 +116,8 @@ def _heading(self: Explanation) -> list[str]:
     shapes = ", ".join("x".join(map(str, shape)) for shape in self.input_shapes)
     lines = [f"{self.model} on {shapes}: {self.isa}, {self.threads} thread{'s' * (self.threads != 1)}"]
     if self.limits is not None:
-        (small, fast), *_, (large, slow) = self.limits.bandwidth
-        lines.append(
-            f"machine: {self.limits.flops:.0f} GFLOP/s; {fast:.0f} GB/s over {small >> 10} KiB, "
-            f"{slow:.0f} GB/s over {large >> 20} MiB"
-        )
+        rates = ", ".join(f"{level.rate:.0f} GB/s from {level.name}" for level in self.limits.levels)
+        lines.append(f"machine: {self.limits.flops:.0f} GFLOP/s; read: {rates}")
     return lines
 
 

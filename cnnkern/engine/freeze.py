@@ -12,7 +12,7 @@ from cnnkern.engine.layout import NO_BORDER, Border, Layout, Use, widest
 from cnnkern.engine.options import DEFAULT, Options, labels
 from cnnkern.engine.planner import Lifetime, plan_memory
 from cnnkern.engine.views import View, channel_views, place
-from cnnkern.graph import Array, Graph, Shape, Symbol, product
+from cnnkern.graph import Array, Graph, Shape, Symbol
 
 
 class StepInfo(NamedTuple):
@@ -20,7 +20,8 @@ class StepInfo(NamedTuple):
 
     layer: state-dict name of the layer that it belongs to; shapes and blocked: of the kernel's arguments;
     alternatives: the algorithms that could serve, with predicted nanoseconds, the chosen one first; multiply_adds: of
-    the operation as defined, whatever the algorithm saves; bytes: read and written, each tensor once.
+    the operation as defined, whatever the algorithm saves; bytes: read and written, each tensor once, weights as they
+    are packed, and what one phase hands to the next; weight_bytes: those of them that are constants.
     """
 
     layer: str
@@ -32,6 +33,7 @@ class StepInfo(NamedTuple):
     alternatives: tuple[tuple[str, float], ...]
     multiply_adds: int
     bytes: int
+    weight_bytes: int
 
 
 class Frozen:
@@ -204,6 +206,7 @@ class Frozen:
             if whole in self._life:
                 self._life[whole][1] = step
         shapes = tuple(None if symbol is None else symbol.shape for symbol in symbols)
+        moved, weights = self._bytes(symbols, report)
         self.steps.append(
             StepInfo(
                 self._layer,
@@ -214,9 +217,19 @@ class Frozen:
                 report["predicted_ns"],
                 tuple(report["alternatives"]),
                 macs,
-                sum(4 * product(shape) for shape in shapes if shape is not None),
+                moved,
+                weights,
             )
         )
+
+    def _bytes(self, symbols: Any, report: Any) -> tuple[int, int]:
+        """Bytes that a step moves, and those of them that are constants."""
+        constants = [s for s in symbols if s in self.graph.constants]
+        weights = sum(4 * s.size for s in constants)
+        if report["packed_bytes"] and constants:  # the largest is the one that was packed
+            weights += report["packed_bytes"] - max(4 * s.size for s in constants)
+        others = sum(4 * s.size for s in symbols if s is not None and s not in self.graph.constants)
+        return weights + others + 2 * report["shared_bytes"], weights
 
     def run(self, arrays: list[Array], threads: int = 0, profile: bool = False) -> tuple[list[Array], list[float]]:
         """Compute on C-contiguous arrays of the planned shapes. Returns outputs and, if asked, nanoseconds per step."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,34 +13,68 @@ import numpy as np
 from cnnkern import _core
 
 _STEPS = 20000  # rounds of multiply-adds of one unit: about 0.1 ms
-_SIZES = tuple(1 << bits for bits in range(16, 28, 2))  # bytes that a copy reads and writes
+_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+_USUAL = {2: 1 << 20, 3: 32 << 20}  # bytes of a cache that the system says nothing of
+_UNIT = 1 << 16  # bytes that the kernel reads at a time
+
+
+class Level(NamedTuple):
+    """A place that data can come from: what it holds, in bytes, and bytes per nanosecond read from there."""
+
+    name: str
+    size: int
+    rate: float
 
 
 class Limits(NamedTuple):
-    """flops: per nanosecond, a multiply-add counting as two; bandwidth: (bytes, bytes per nanosecond) of copies that
-    touch so many bytes in all, smallest first."""
+    """flops: per nanosecond, a multiply-add counting as two; levels: L2 of all threads, L3, memory."""
 
     flops: float
-    bandwidth: tuple[tuple[int, float], ...]
+    levels: tuple[Level, ...]
 
     def compute_ns(self, multiply_adds: float) -> float:
         """Nanoseconds that the arithmetic needs at least."""
         return 2 * multiply_adds / self.flops
 
-    def memory_ns(self, bytes: float) -> float:
-        """Nanoseconds that so many bytes need at least, read or written once, wherever they fit."""
-        sizes, rates = zip(*self.bandwidth, strict=True)
-        return bytes / float(np.interp(np.log(max(bytes, 1.0)), np.log(sizes), rates))
+    def level(self, bytes: float) -> Level:
+        """The nearest level that holds so much."""
+        return next((level for level in self.levels if bytes <= level.size), self.levels[-1])
+
+    def maps_ns(self, bytes: float) -> tuple[float, str]:
+        """Nanoseconds that maps of so many bytes need at least, and the level that takes longest: each level gives as
+        much of them as it holds."""
+        parts = []
+        for level in self.levels:
+            part = min(bytes, level.size)
+            parts.append((part / level.rate, level.name))
+            bytes -= part
+        return sum(ns for ns, _ in parts), max(parts)[1]
+
+    def weights_ns(self, bytes: float, touched: float) -> tuple[float, str]:
+        """The same of weights that are read once in a run: from the level that holds all that a run touches."""
+        level = self.level(touched)
+        return bytes / level.rate, level.name
 
 
 def measure_limits(threads: int) -> Limits:
-    """Measure in about 0.1 s (once per instruction set and number of threads)."""
+    """Measure in about 0.2 s (once per instruction set and number of threads)."""
     return _measure(threads, _core.isa())
 
 
 @cache
 def _measure(threads: int, isa: str) -> Limits:
-    return Limits(measure_peak(threads), tuple((size, _bandwidth(size, threads)) for size in _SIZES))
+    near, far = threads * _cache_bytes(2), _cache_bytes(3)
+    # Half of a cache, so that nothing else drives it out; four times the last one, so that little of it is still there.
+    sizes = {"L2": (near, near // 2), "L3": (far, far // 2), "memory": (1 << 62, 4 * far)}
+    levels = [Level(name, size, _bandwidth(read, threads)) for name, (size, read) in sizes.items()]
+    return Limits(measure_peak(threads), tuple(levels))
+
+
+def _cache_bytes(level: int) -> int:
+    for entry in _CACHES.glob("index*"):
+        if (entry / "level").read_text("utf-8").strip() == str(level):
+            return int((entry / "size").read_text("utf-8").strip().removesuffix("K")) << 10
+    return _USUAL[level]
 
 
 def measure_peak(threads: int) -> float:
@@ -53,17 +88,20 @@ def measure_peak(threads: int) -> float:
 
 
 def _bandwidth(size: int, threads: int) -> float:
-    """Bytes per nanosecond of a copy of size / 2 bytes, one of many in a row, as the steps of a network are."""
+    """Bytes per nanosecond of reading so many bytes over and over. A machine's memory may serve others too, so that the
+    best is luck and the median is theirs as well: the best quarter's worst."""
+    array = np.ones(
+        max(size // _UNIT, threads) * _UNIT // 4, np.float32
+    )  # written, for untouched pages are all one page
     plan = _core.Plan()
-    there, back = plan.tensor((size // 8,)), plan.tensor((size // 8,))
-    plan.arena(there, 0)
-    plan.arena(back, size // 2)
-    for _ in range(8):
-        plan.step("unary", {"function": "relu"}, [there, back])
-        plan.step("unary", {"function": "relu"}, [back, there])
-    plan.freeze(size)
-    repeats = max(3, min(20, (1 << 24) // size))
-    return size / min(min(plan.run([], [], threads, True)[2:]) for _ in range(repeats))
+    tensor = plan.tensor(array.shape)
+    plan.output(tensor, 0)
+    steps = int(np.clip((1 << 24) // array.nbytes, 1, 1000))
+    for _ in range(6):
+        plan.step("peak", {"steps": steps}, [tensor], {}, "read")
+    plan.freeze(0)
+    times = [ns for _ in range(5) for ns in plan.run([], [array], threads, True)[1:]]
+    return steps * array.nbytes / float(np.quantile(times, 0.25))
 
 
 def _flops(threads: int) -> float:
