@@ -249,6 +249,15 @@ def _adam(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
     return [(np.abs(p) + step, 1), (new_m, 1), (new_v, 1)]
 
 
+def _adaptive(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
+    p, g, square, buffer, hyper = values
+    gradient = np.abs(g) + case.attrs["weight_decay"] * np.abs(p)
+    total = square + np.square(gradient)
+    direction = gradient / (np.sqrt(outputs[1]) + case.attrs["eps"])
+    state = direction if buffer is None else np.abs(buffer) + direction
+    return [(np.abs(p) + hyper[0] * state, 1.0), (total, 1.0), (state, 1.0)][: len(outputs)]
+
+
 _PARTS = ("", "_grad")
 _RULES: dict[str, Callable[[Case, Any, Sequence[Array]], list[Term]]] = {
     **{f"conv{axes}d{part}": _conv for axes in (1, 2, 3) for part in ("", "_grad_input", "_grad_weight")},
@@ -273,4 +282,5 @@ _RULES: dict[str, Callable[[Case, Any, Sequence[Array]], list[Term]]] = {
     "gelu_tanh": _gelu_tanh,
     "sgd_step": _sgd,
     "adam_step": _adam,
+    "adaptive_step": _adaptive,
 }

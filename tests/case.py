@@ -39,6 +39,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "cross_entropy_grad": _LOSS,
     "sgd_step": {"momentum": 0.0, "dampening": 0.0, "weight_decay": 0.0, "nesterov": False},
     "adam_step": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "decoupled": False},
+    "adaptive_step": {"eps": 1e-8, "momentum": 0.0, "weight_decay": 0.0},
 }
 for _axes in (1, 2, 3):
     _window = {"stride": (1,) * _axes, "padding": ((0, 0),) * _axes}

@@ -128,6 +128,8 @@ _OTHERS = """
   sgd_step:17x3x3x3,17x3x3x3,17x3x3x3,8:momentum=0.9:nesterov=True:weight_decay=0.01
   adam_step:1001,1001,1001,1001,8
   adam_step:17x3,17x3,17x3,17x3,8:weight_decay=0.01:decoupled=True
+  adaptive_step:1001,1001,1001,-,8
+  adaptive_step:17x3,17x3,17x3,17x3,8:weight_decay=0.01:momentum=0.9:eps=1e-3
   uniform:1x2:shape=(4,17,7,7):dtype=float32:node=3
   uniform:1x2:shape=():dtype=float32:node=0
   uniform:1x2:shape=(1001,):dtype=float32:node=1
@@ -168,6 +170,7 @@ _OTHERS_LARGE = """
   dropout:8x4096,1x2:p=0.5:node=1
   sgd_step:300000,300000,300000,8:momentum=0.9
   adam_step:300000,300000,300000,300000,8
+  adaptive_step:300000,300000,300000,-,8
 """
 
 CONV_DIRECTIONS = ("conv2d", "conv2d_grad_input", "conv2d_grad_weight")
@@ -289,6 +292,7 @@ OTHER_BENCHMARKS: list[Case] = [
             "dropout:8x4096,1x2:p=0.5:node=0",
             "sgd_step:1000000,1000000,1000000,8:momentum=0.9",
             "adam_step:1000000,1000000,1000000,1000000,8",
+            "adaptive_step:1000000,1000000,1000000,-,8",
         ),
     ),
 ]

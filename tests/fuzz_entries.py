@@ -413,4 +413,10 @@ FUNCTIONAL: dict[str, dict[str, Arg]] = {
         "eps": number(1e-8, -1.0, float("nan"), float("inf")), "weight_decay": number(0.0, float("nan")),
         "decoupled": boolean(False),
     },
+    "adaptive_step": {
+        "parameter": array(6, **_VECTOR), "gradient": array(6, **_VECTOR),
+        "square": array(6, **_VECTOR, positive=True), "buffer": array(6, **_VECTOR),
+        "hyper": array(8, exact=(0,), positive=True), "eps": number(1e-8, -1.0, float("nan"), float("inf")),
+        "momentum": number(0.9, -1.0, float("nan")), "weight_decay": number(0.0, float("nan")),
+    },
 }  # fmt: skip

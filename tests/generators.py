@@ -419,6 +419,12 @@ def _adam(draw: Draw, op: str) -> Case:
     return make(op, (shape, shape, shape, shape, (8,)), **attrs)
 
 
+def _adaptive(draw: Draw, op: str) -> Case:
+    shape, momentum = draw.shape(1, 4), draw.among(0.0, 0.9)
+    attrs = {"weight_decay": draw.among(0.0, 1e-2), "momentum": momentum, "eps": draw.among(1e-8, 1e-3)}
+    return make(op, (shape, shape, shape, shape if momentum else None, (8,)), **attrs)
+
+
 def _uniform(draw: Draw, op: str) -> Case:
     return make(op, ((1, 2),), shape=draw.shape(0, 4), dtype="float32", node=draw.between(0, 40))
 
@@ -466,6 +472,7 @@ GENERATORS: dict[str, tuple[Callable[[Draw, str], Case], int]] = {
     "uniform": (_uniform, 300),
     "sgd_step": (_sgd, 300),
     "adam_step": (_adam, 300),
+    "adaptive_step": (_adaptive, 300),
 }
 
 

@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Callbacks of `fit`: the order of events, the history, early stopping, the progress that is shown."""
+"""Callbacks of `fit`: the order of events, the history, early stopping, progress, tables, events, NaN."""
 
 from __future__ import annotations
 
+import csv
+import struct
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from cnnkern import models, train
+from cnnkern import functional, models, nn, train
 
 RNG = np.random.default_rng(11)
 X = RNG.standard_normal((50, 6), dtype=np.float32)
@@ -41,7 +44,7 @@ def test_events_come_in_order() -> None:
     batch = ["on_train_batch_begin", "on_train_batch_end"]
     test = ["on_test_begin", "on_test_end"]
     assert recorder.events == [
-        "on_train_begin", "on_epoch_begin", *batch, *batch, *test, "on_epoch_end", "on_train_end"
+        "on_train_begin", "on_epoch_begin", *batch, *batch, *test, "on_epoch_end", "on_checkpoint", "on_train_end"
     ]  # fmt: skip
     with pytest.raises(TypeError, match="expected Callback objects, found str"):
         fitted(small(), callbacks=["early"])
@@ -111,3 +114,126 @@ def test_progress_by_tqdm_and_by_lines(capsys: pytest.CaptureFixture[str], monke
     fitted(small(), progress=True)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2 and lines[1].startswith("epoch 2/2: loss 0.")
+
+
+# --- Where the numbers end ----------------------------------------------------------------------------------------
+
+
+class Poison(nn.Module):
+    """log of its input: NaN below 0, -inf at 0."""
+
+    def forward(self, input: Any) -> Any:
+        return functional.log(input)
+
+
+def terminated(model: Any, **options: Any) -> str:
+    before = model.state_dict()
+    with pytest.raises(FloatingPointError) as caught:
+        fitted(model, callbacks=[train.TerminateOnNaN()], **{"epochs": 1, "optimizer": train.SGD(0.0), **options})
+    for name, array in model.state_dict().items():
+        if "running" in name or "num_batches" in name or options.get("optimizer") is None:
+            np.testing.assert_array_equal(array, before[name])
+    return str(caught.value)
+
+
+def test_the_first_layer_that_is_not_finite_is_named() -> None:
+    model = nn.Sequential(
+        nn.Linear(6, 8, rng=0), nn.BatchNorm1d(8), nn.Sequential(nn.ReLU(), Poison()), nn.Linear(8, 2)
+    )
+    message = terminated(model)
+    assert message.startswith("TerminateOnNaN: the loss is nan in batch 1 of epoch 1; ")
+    assert "the first layer whose output is not finite is 2.1 (Poison). The model has" in message
+    plain = small()
+    dict(plain.named_parameters())["3.weight"][1, 2] = np.inf
+    message = terminated(plain)
+    assert "is 3 (Linear), and so is its parameter 3.weight" in message
+
+
+def test_an_exploding_training_leaves_finite_weights() -> None:
+    model = nn.Sequential(nn.Linear(6, 8, rng=0), nn.Linear(8, 1, rng=1))
+    options: dict[str, Any] = {"loss": "mse", "metrics": [], "epochs": 50, "optimizer": train.SGD(1e3)}
+    with pytest.raises(
+        FloatingPointError, match=r"first layer whose output is not finite is \d \(Linear\)|loss function"
+    ):
+        train.fit(model, (X, X[:, :1]), progress=False, seed=0, callbacks=[train.TerminateOnNaN()], **options)
+    assert all(np.isfinite(array).all() for array in model.parameters())
+
+
+def test_input_and_loss_are_named_too() -> None:
+    bad = X.copy()
+    bad[3, 2] = np.nan
+    with pytest.raises(FloatingPointError, match="the input of the model is not finite"):
+        train.fit(small(), (bad, Y), progress=False, seed=0, callbacks=[train.TerminateOnNaN()])
+    with pytest.raises(FloatingPointError, match="all outputs are finite: it is the loss function"):
+        fitted(
+            small(),
+            loss=lambda y, t: functional.cross_entropy(functional.log(functional.negative(functional.square(y))), t),
+            callbacks=[train.TerminateOnNaN()],
+        )
+
+
+# --- Tables and events --------------------------------------------------------------------------------------------
+
+
+def table(path: Path, separator: str = ",") -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file, delimiter=separator))
+
+
+def test_csv(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    history = fitted(small(), epochs=3, callbacks=[train.CSVLogger(path)])
+    rows = table(path)
+    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    assert [float(row["loss"]) for row in rows] == history.history["loss"]
+    fitted(small(), epochs=1, callbacks=[train.CSVLogger(path, append=True)])
+    assert [row["epoch"] for row in table(path)] == ["0", "1", "2", "0"]
+    fitted(small(), epochs=1, callbacks=[train.CSVLogger(path, separator=";")])
+    assert len(table(path, ";")) == 1
+
+
+def test_a_resumed_table_has_every_epoch_once(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    callbacks = [train.CSVLogger(path), train.ModelCheckpoint(tmp_path / "run.ckpt", every=2)]
+    expected = fitted(small(), epochs=6, callbacks=[]).history["loss"]
+    fitted(small(), epochs=3, callbacks=callbacks)  # the checkpoint is of epoch 2: its third row is written again
+    fitted(small(), epochs=6, callbacks=callbacks, resume=tmp_path / "run.ckpt")
+    assert [float(row["loss"]) for row in table(path)] == expected
+
+
+def test_tensorboard(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboardX")
+    from tensorboardX import proto
+
+    images = np.random.default_rng(0).random((20, 1, 8, 8), np.float32)
+    model = models.course_cnn(image_size=8, seed=0)
+    board = train.TensorBoard(tmp_path, histograms=2, images=1, batches=1)
+    history = train.fit(
+        model, (images, Y[:20]), (images, Y[:20]), epochs=3, batch_size=10, callbacks=[board], progress=False, seed=0
+    )
+    (path,) = tmp_path.iterdir()
+    data, events, at = path.read_bytes(), [], 0
+    while at < len(data):  # length, its checksum, the event, its checksum
+        (length,) = struct.unpack_from("<Q", data, at)
+        events.append(proto.event_pb2.Event.FromString(data[at + 12 : at + 12 + length]))
+        at += length + 16
+    values = [(value.tag, event.step, value) for event in events for value in event.summary.value]
+    scalars = {(tag, step): value.simple_value for tag, step, value in values if value.HasField("simple_value")}
+    for epoch in range(3):
+        for tag, name in (("train/loss", "loss"), ("validation/accuracy", "val_accuracy")):
+            assert scalars[tag, epoch] == pytest.approx(history.history[name][epoch])
+        assert scalars["learning_rate", epoch] == pytest.approx(1e-3)
+    assert [step for tag, step in scalars if tag == "batch/loss"] == [1, 2, 3, 4, 5, 6]
+    histograms = {(tag, step) for tag, step, value in values if value.HasField("histo")}
+    assert ("conv1.weight", 0) in histograms and ("fc.bias", 2) in histograms and ("fc.bias", 1) not in histograms
+    pictures = {(tag, step) for tag, step, value in values if value.HasField("image")}
+    assert any(tag.startswith("inputs") for tag, _ in pictures)
+    assert any(tag.startswith("conv1.weight") for tag, _ in pictures)
+    (text,) = [value for tag, _, value in values if tag.startswith("model")]
+    assert b"Conv2d(1, 16" in text.tensor.string_val[0]
+
+
+def test_tensorboard_names_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(ImportError, match=r"pip install 'cnnkern\[tensorboard\]'"):
+        train.TensorBoard(tmp_path)

@@ -203,6 +203,7 @@ _POISONED = {
     "uniform": (),
     "sgd_step": (1,),
     "adam_step": (1,),
+    "adaptive_step": (1,),
     "cross_entropy_grad": (1,),
 }
 

@@ -166,7 +166,7 @@ def compare(torch: Any, name: str, made: Call, gradients: bool) -> bool:
     return True
 
 
-MUTATES = ("batch_norm", "batch_norm_training", "instance_norm", "sgd_step", "adam_step")
+MUTATES = ("batch_norm", "batch_norm_training", "instance_norm", "sgd_step", "adam_step", "adaptive_step")
 
 
 def shown(value: Any) -> str:

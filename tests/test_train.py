@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Training: optimizers against PyTorch, the same bits for any threads, resuming, frozen parts, data, accuracy."""
+"""Training: the same bits for any threads, resuming, frozen parts, data, accuracy."""
 
 from __future__ import annotations
 
@@ -32,77 +32,6 @@ def assert_same_bits(first: nn.Module, second: nn.Module) -> None:
     state = second.state_dict()
     for name, array in first.state_dict().items():
         np.testing.assert_array_equal(array, state[name], err_msg=name)
-
-
-# --- Optimizers ---------------------------------------------------------------------------------------------------
-
-
-OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [
-    ("SGD", {"lr": 0.1}),
-    ("SGD", {"lr": 0.1, "weight_decay": 0.02}),
-    ("SGD", {"lr": 0.1, "momentum": 0.9}),
-    ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.3, "weight_decay": 0.02}),
-    ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True}),
-    ("Adam", {"lr": 0.01}),
-    ("Adam", {"lr": 0.01, "betas": (0.8, 0.95), "eps": 1e-4, "weight_decay": 0.1}),
-    ("AdamW", {"lr": 0.01, "weight_decay": 0.3}),
-]
-
-
-@pytest.mark.parametrize(("name", "options"), OPTIMIZERS)
-def test_steps_are_those_of_pytorch(name: str, options: dict[str, Any]) -> None:
-    torch = torch_or_skip()
-    model = small()
-    twin = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6, 16), torch.nn.Tanh(), torch.nn.Linear(16, 2))
-    twin.load_state_dict({key: torch.from_numpy(array) for key, array in model.state_dict().items()})
-    optimizer, theirs = getattr(train, name)(**options), getattr(torch.optim, name)(twin.parameters(), **options)
-    losses = []
-    for epoch in range(3):
-        optimizer.lr = theirs.param_groups[0]["lr"] = options["lr"] / (1 + epoch)
-        for start in range(0, 48, 16):
-            loss = torch.nn.functional.cross_entropy(
-                twin(torch.from_numpy(X[start : start + 16])), torch.from_numpy(Y[start : start + 16])
-            )
-            theirs.zero_grad()
-            loss.backward()
-            theirs.step()
-            losses.append(loss.item())
-        history = fitted(
-            model,
-            train_data=(X[:48], Y[:48]),
-            epochs=epoch + 1,
-            initial_epoch=epoch,
-            optimizer=optimizer,
-            shuffle=False,
-        )
-        assert history.history["loss"] == pytest.approx([np.mean(losses[-3:])], rel=1e-5)
-    for key, parameter in twin.named_parameters():
-        found = dict(model.named_parameters())[key]
-        np.testing.assert_allclose(found, parameter.detach().numpy(), rtol=2e-4, atol=2e-6, err_msg=key)
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: train.SGD(-1), "SGD: lr must be finite, at least 0, found -1"),
-        (lambda: train.SGD(float("nan")), "SGD: lr must be finite, at least 0, found nan"),
-        (lambda: train.SGD(0.1, nesterov=True), "nesterov needs a momentum"),
-        (lambda: train.Adam(betas=(0.9, 1.0)), r"betas must lie in \[0, 1\)"),
-        (lambda: train.AdamW(eps=-1), "AdamW: eps must be finite, at least 0"),
-        (lambda: fitted(small(), optimizer="rmsprop"), "one of sgd, adam, adamw, found 'rmsprop'"),
-        (lambda: fitted(small(), loss="energy"), "one of .*cross_entropy.*, found 'energy'"),
-    ],
-)
-def test_settings_are_checked(call: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        call()
-
-
-def test_an_optimizer_belongs_to_one_model() -> None:
-    optimizer = train.Adam()
-    fitted(small(), optimizer=optimizer)
-    with pytest.raises(ValueError, match="belongs to another model"):
-        fitted(small(), optimizer=optimizer)
 
 
 # --- Same bits ----------------------------------------------------------------------------------------------------

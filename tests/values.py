@@ -29,7 +29,7 @@ EXACT = {
 }
 _INEXACT_ACTIVATIONS = {"silu", "hardswish", "sigmoid", "hardsigmoid"}
 # Inputs that the operation updates.
-MUTATED = {"batch_norm_training": (3, 4), "sgd_step": (0, 2), "adam_step": (0, 2, 3)}
+MUTATED = {"batch_norm_training": (3, 4), "sgd_step": (0, 2), "adam_step": (0, 2, 3), "adaptive_step": (0, 2, 3)}
 
 
 def exact(case: Case) -> bool:
@@ -199,6 +199,9 @@ def _hyper(case: Case, rng: np.random.Generator, values: Values) -> None:
     hyper = np.zeros(8, np.float32)
     if case.op == "sgd_step":
         hyper[:2] = 0.1, rng.integers(2)
+    elif case.op == "adaptive_step":
+        hyper[:3] = (0.01, 1.0, 1.0) if rng.integers(2) else (0.01, 0.9, 0.1)
+        values[2] = np.square(_array(values[2]))
     else:
         step = rng.integers(1, 100)
         hyper[:3] = 0.01, 1 - case.attrs["beta1"] ** step, 1 - case.attrs["beta2"] ** step
@@ -244,6 +247,7 @@ _SPECIAL = {
     "uniform": _seed_and_step,
     "sgd_step": _hyper,
     "adam_step": _hyper,
+    "adaptive_step": _hyper,
 }
 
 

@@ -144,7 +144,7 @@ from cnnkern.functional.margin import (
 from cnnkern.functional.noise import gumbel_softmax, rrelu
 from cnnkern.functional.norm import batch_norm, batch_norm_grad, batch_norm_training
 from cnnkern.functional.normalize import normalize
-from cnnkern.functional.optim import adam_step, sgd_step
+from cnnkern.functional.optim import adam_step, adaptive_step, sgd_step
 from cnnkern.functional.padding import pad
 from cnnkern.functional.permute import permute, pixel_shuffle, pixel_unshuffle, transpose
 from cnnkern.functional.pieces import chunk, narrow, split, unflatten
@@ -210,6 +210,7 @@ __all__ = [
     "adaptive_max_pool2d_grad",
     "adaptive_max_pool3d",
     "adaptive_max_pool3d_grad",
+    "adaptive_step",
     "add",
     "affine_grid",
     "alpha_dropout",

@@ -24,6 +24,7 @@ def _lower(node: Node) -> list[KernelCall]:
 
 SGD_STEP = define("sgd_step", _infer, mutates=(0, 2), lower=_lower)
 ADAM_STEP = define("adam_step", _infer, mutates=(0, 2, 3), lower=_lower)
+ADAPTIVE_STEP = define("adaptive_step", _infer, mutates=(0, 2, 3), lower=_lower)
 
 
 def _checked(function: str, hyper: Any, optional: tuple[str, ...], parameter: Any, gradient: Any, **state: Any) -> None:
@@ -94,3 +95,34 @@ def adam_step(
         "decoupled": check.boolean(name, "decoupled", decoupled),
     }
     apply(ADAM_STEP, (parameter, gradient, m, v, hyper), attrs)
+
+
+def adaptive_step(
+    parameter: Any,
+    gradient: Any,
+    square: Any,
+    buffer: Any,
+    hyper: Any,
+    *,
+    eps: float = 1e-8,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+) -> None:
+    """One step of AdaGrad (Duchi et al., 2011) or RMSProp (Tieleman and Hinton, 2012), as in torch.optim.
+
+    parameter, square and buffer (None without momentum) are updated IN PLACE: square <- keep square + take g^2,
+    buffer <- momentum buffer + g / (sqrt(square) + eps), parameter <- parameter - rate buffer.
+
+    parameter, gradient, square, buffer: one shape; hyper: 8 numbers, learning rate, keep, take: 1 and 1 for AdaGrad, a
+    and 1 - a for RMSProp.
+    """
+    name = "adaptive_step"
+    _checked(name, hyper, ("buffer",), parameter, gradient, square=square, buffer=buffer)
+    attrs = {
+        "eps": check.finite(name, "eps", eps, 0.0),
+        "momentum": check.finite(name, "momentum", momentum, 0.0),
+        "weight_decay": check.finite(name, "weight_decay", weight_decay),
+    }
+    if buffer is None and attrs["momentum"]:
+        raise ValueError(f"{name}: momentum={momentum} needs a buffer")
+    apply(ADAPTIVE_STEP, (parameter, gradient, square, buffer, hyper), attrs)

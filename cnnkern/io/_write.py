@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import zipfile
@@ -39,6 +40,17 @@ def atomic(path: str) -> Iterator[str]:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def discard_leftovers(path: str) -> None:
+    """Remove the unfinished files that killed processes left beside `path`. Nobody else must be writing it."""
+    folder, name = os.path.split(os.path.realpath(path))
+    leftover = re.compile(rf"\.{re.escape(name[:100])}\.[0-9a-f]{{12}}\.tmp")
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if leftover.fullmatch(entry.name):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(entry.path)
 
 
 def write_zip(stream: IO[bytes], members: Iterable[tuple[str, Sequence[bytes | Array]]]) -> None:

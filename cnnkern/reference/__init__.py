@@ -97,7 +97,7 @@ from .grid import (
 from .group_norm import group_norm, group_norm_grad
 from .loss import cross_entropy, cross_entropy_grad
 from .norm import batch_norm, batch_norm_grad, batch_norm_training
-from .optim import adam_step, sgd_step
+from .optim import adam_step, adaptive_step, sgd_step
 from .pool import (
     adaptive_avg_pool1d,
     adaptive_avg_pool1d_grad,
@@ -145,6 +145,7 @@ __all__ = [
     "adaptive_max_pool2d_grad",
     "adaptive_max_pool3d",
     "adaptive_max_pool3d_grad",
+    "adaptive_step",
     "add",
     "avg_pool1d",
     "avg_pool1d_grad",

@@ -61,3 +61,30 @@ def adam_step(
     new_v = beta2 * real(v) + (1 - beta2) * g * g
     m[...], v[...] = new_m, new_v
     parameter[...] = p - rate * (new_m / correction1) / (np.sqrt(new_v / correction2) + eps)
+
+
+def adaptive_step(
+    parameter: Array,
+    gradient: Array,
+    square: Array,
+    buffer: Array | None,
+    hyper: Array,
+    *,
+    eps: float = 1e-8,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+) -> None:
+    """AdaGrad (Duchi et al., 2011) with keep = take = 1, RMSProp (Tieleman and Hinton, 2012) with a and 1 - a.
+
+    hyper = [learning rate, keep, take].
+    """
+    rate, keep, take = real(hyper).ravel()[:3]
+    p = real(parameter)
+    g = real(gradient) + weight_decay * p
+    new_square = keep * real(square) + take * g * g
+    direction = g / (np.sqrt(new_square) + eps)
+    if buffer is not None:
+        direction = momentum * real(buffer) + direction
+        buffer[...] = direction
+    square[...] = new_square
+    parameter[...] = p - rate * direction

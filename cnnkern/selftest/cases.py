@@ -301,6 +301,11 @@ def _training(values: Values) -> Iterator[Case]:
             state = values(*shape), values(*shape), values(*shape), abs(values(*shape)), hyper
             decay = {"weight_decay": 0.01, "decoupled": decoupled}
             yield Case("adam_step", state, {"beta1": 0.875, "beta2": 0.96875, "eps": 1e-6, **decay})
+        for keep, take in ((1.0, 1.0), (0.875, 0.125)):
+            hyper = np.array([[0.1, keep, take, 0, 0, 0, 0, 0]], np.float32)
+            for buffer, factor in ((None, 0.0), (values(*shape), 0.875)):
+                gathered = values(*shape), values(*shape), abs(values(*shape)), buffer, hyper
+                yield Case("adaptive_step", gathered, {"eps": 1e-3, "momentum": factor, "weight_decay": 0.01})
 
 
 PARTS: tuple[tuple[str, Callable[[Values], Iterator[Case]]], ...] = (

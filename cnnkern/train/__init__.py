@@ -1,25 +1,55 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Training: `fit`, `evaluate`, `predict`, optimizers, metrics and callbacks."""
+"""Training: `fit`, `evaluate`, `predict`, `Trainer`; optimizers, schedules, regularization, metrics, callbacks."""
 
-from cnnkern.train import metrics
+from cnnkern.train import metrics, schedule
 from cnnkern.train.callback import Callback, EarlyStopping, History
-from cnnkern.train.fit import Training, evaluate, fit, predict
-from cnnkern.train.optim import SGD, Adam, AdamW, Optimizer
+from cnnkern.train.checkpoint import ModelCheckpoint, load_checkpoint, save_checkpoint
+from cnnkern.train.csv_log import CSVLogger
+from cnnkern.train.fit import evaluate, fit, predict
+from cnnkern.train.not_finite import TerminateOnNaN
+from cnnkern.train.optim import Optimizer
+from cnnkern.train.optimizers import SGD, AdaGrad, Adam, AdamW, GradientDescent, Momentum, Nesterov, RMSProp
+from cnnkern.train.plateau import ReduceLROnPlateau
+from cnnkern.train.progress import Progress
+from cnnkern.train.regularization import L1, L2, ElasticNet
+from cnnkern.train.schedule import LearningRateScheduler
 from cnnkern.train.step import gradient_graph, value_and_grad
+from cnnkern.train.tensorboard import TensorBoard
+from cnnkern.train.trainer import Trainer
+from cnnkern.train.training import Training
 
 __all__ = [
+    "L1",
+    "L2",
     "SGD",
+    "AdaGrad",
     "Adam",
     "AdamW",
+    "CSVLogger",
     "Callback",
     "EarlyStopping",
+    "ElasticNet",
+    "GradientDescent",
     "History",
+    "LearningRateScheduler",
+    "ModelCheckpoint",
+    "Momentum",
+    "Nesterov",
     "Optimizer",
+    "Progress",
+    "RMSProp",
+    "ReduceLROnPlateau",
+    "TensorBoard",
+    "TerminateOnNaN",
+    "Trainer",
     "Training",
     "evaluate",
     "fit",
     "gradient_graph",
+    "load_checkpoint",
     "metrics",
     "predict",
+    "save_checkpoint",
+    "schedule",
     "value_and_grad",
 ]

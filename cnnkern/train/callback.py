@@ -3,27 +3,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
-
-import numpy as np
 
 from cnnkern.nn.module import Module
 
 if TYPE_CHECKING:
-    from cnnkern.train.fit import Training
+    from cnnkern.train.training import Training
 
 Logs = dict[str, float]
 
 
 class Callback:
-    """Override what you need. `self.training` is the running `Training` (`model`, `optimizer`, `stop`).
+    """Override what you need. `self.training` is the running `Training` (`model`, `optimizer`, `stop`, ...).
 
     Logs hold "loss", the metrics' names and, where validation data are given, the same with "val_" before.
     """
 
     training: Training
     model: Module
+    sets_learning_rate = False  # where it does, the learning rate is logged as "lr"
 
     def set_training(self, training: Training) -> None:
         """Called before anything else."""
@@ -53,6 +53,37 @@ class Callback:
     def on_test_end(self, logs: Logs) -> None:
         """After the validation of an epoch."""
 
+    def on_checkpoint(self, epoch: int, logs: Logs) -> None:
+        """After `on_epoch_end` of all callbacks: the moment to save what a later training goes on with."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the callback must know again when the training is resumed: numbers, texts, arrays, mappings of them."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over a `state_dict`; called after `on_train_begin` of a resumed training."""
+
+
+def lower_is_better(callback: str, monitor: str, mode: str) -> bool:
+    """What a callback's `mode` says of the figure that it watches."""
+    if mode not in ("auto", "min", "max"):
+        raise ValueError(f'{callback}: mode must be "auto", "min" or "max", found {mode!r}')
+    return mode == "min" or (mode == "auto" and monitor.endswith("loss"))
+
+
+def monitored(callback: Callback, monitor: str, logs: Logs) -> float:
+    """The figure that a callback watches."""
+    if monitor not in logs:
+        raise ValueError(f"{type(callback).__name__}: {monitor!r} is not logged; there are {', '.join(logs)}")
+    return logs[monitor]
+
+
+def improves(value: float, best: float | None, min_delta: float, lower_is_better: bool) -> bool:
+    """Whether a figure is better than the best so far by more than `min_delta`; NaN never is."""
+    if math.isnan(value):
+        return False
+    return best is None or (best - value if lower_is_better else value - best) > min_delta
+
 
 class CallbackList:
     """Calls the same method of several callbacks in turn."""
@@ -79,6 +110,12 @@ class History(Callback):
         self.epoch.append(epoch)
         for name, value in logs.items():
             self.history.setdefault(name, []).append(value)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epoch": list(self.epoch), "history": {name: list(values) for name, values in self.history.items()}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.epoch, self.history = list(state["epoch"]), {name: list(v) for name, v in state["history"].items()}
 
     def __repr__(self) -> str:
         last = ", ".join(f"{name} {values[-1]:.4g}" for name, values in self.history.items())
@@ -108,10 +145,8 @@ class EarlyStopping(Callback):
         restore_best_weights: bool = False,
         start_from_epoch: int = 0,
     ) -> None:
-        if mode not in ("auto", "min", "max"):
-            raise ValueError(f'EarlyStopping: mode must be "auto", "min" or "max", found {mode!r}')
         self.monitor, self.min_delta, self.patience = monitor, abs(min_delta), patience
-        self.sign = 1.0 if mode == "min" or (mode == "auto" and monitor.endswith("loss")) else -1.0
+        self.lower_is_better = lower_is_better("EarlyStopping", monitor, mode)
         self.baseline, self.restore_best_weights, self.start_from_epoch = (
             baseline,
             restore_best_weights,
@@ -132,11 +167,8 @@ class EarlyStopping(Callback):
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         if epoch < self.start_from_epoch:
             return
-        if self.monitor not in logs:
-            raise ValueError(f"EarlyStopping: {self.monitor!r} is not logged; there are {', '.join(logs)}")
-        value = logs[self.monitor]
-        better = self.best is None or self.sign * (self.best - value) > self.min_delta
-        if better and not np.isnan(value):
+        value = monitored(self, self.monitor, logs)
+        if improves(value, self.best, self.min_delta, self.lower_is_better):
             self.best, self.best_epoch, self.wait = value, epoch, 0
             self._weights = self.model.state_dict() if self.restore_best_weights else None
             return
@@ -148,3 +180,11 @@ class EarlyStopping(Callback):
     def on_train_end(self, logs: Logs) -> None:
         if self._weights is not None:
             self.model.load_state_dict(self._weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        names = ("wait", "best", "best_epoch", "stopped_epoch")
+        return {**{name: getattr(self, name) for name in names}, "weights": self._weights}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.wait, self.best, self.best_epoch = state["wait"], state["best"], state["best_epoch"]
+        self.stopped_epoch, self._weights = state["stopped_epoch"], state["weights"]

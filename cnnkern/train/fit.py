@@ -3,81 +3,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cnnkern import _random, graph
-from cnnkern.data.loader import Loader, as_float, as_inputs, as_targets, is_data_set
+from cnnkern.data.loader import Loader, as_float, as_inputs
 from cnnkern.functional import _check as check
 from cnnkern.nn.module import Module, mode, require_module
+from cnnkern.train.batches import Batches
 from cnnkern.train.callback import Callback, CallbackList, History
+from cnnkern.train.checkpoint import load_checkpoint
+from cnnkern.train.loss import LossFunction, as_loss
 from cnnkern.train.metrics import Metric, as_metrics
-from cnnkern.train.optim import Optimizer, as_optimizer
-from cnnkern.train.progress import progress_callback
-from cnnkern.train.step import Inference, LossFunction, TrainingStep, as_loss
+from cnnkern.train.optim import Optimizer
+from cnnkern.train.optimizers import as_optimizer
+from cnnkern.train.progress import Progress
+from cnnkern.train.regularization import ElasticNet
+from cnnkern.train.step import Inference, TrainingStep
+from cnnkern.train.training import Training
 
 Array = npt.NDArray[Any]
 Metrics = Sequence[str | Metric | Callable[[Array, Array], Any]]
-
-
-class Training:
-    """A running `fit`, as callbacks see it. Setting `stop` ends it after the epoch; `batches` per epoch, if known."""
-
-    def __init__(self, model: Module, optimizer: Optimizer, epochs: int, batches: int | None) -> None:
-        self.model, self.optimizer, self.epochs, self.batches = model, optimizer, epochs, batches
-        self.epoch = 0
-        self.stop = False
-
-
-class _Batches:
-    """The epochs of whatever was given as data."""
-
-    def __init__(self, name: str, data: Any, batch_size: int, shuffle: bool, seed: int) -> None:
-        self.name = name
-        self._data = data
-        self._loader: Loader | None = None
-        if isinstance(data, tuple) or is_data_set(data):
-            self._loader = Loader(data, batch_size, shuffle=shuffle, seed=seed)
-        elif not isinstance(data, Iterable) or isinstance(data, Mapping):
-            raise TypeError(
-                f"{name}: expected (x, y), a data set or an iterable of batches, found {type(data).__name__}"
-            )
-
-    def __len__(self) -> int:
-        data = self._data if self._loader is None else self._loader
-        return len(data) if hasattr(data, "__len__") else 0
-
-    def epoch(self, number: int) -> Iterator[tuple[tuple[Array, ...], Array]]:
-        """The batches of one epoch.
-
-        Raises:
-            ValueError: there are none, or they have no targets.
-        """
-        if self._loader is not None:
-            batches: Iterable[Any] = self._loader.epoch(number)
-        elif isinstance(self._data, Loader):
-            batches = self._data.epoch(number)
-        else:
-            batches = self._data
-        empty = True
-        for batch in batches:
-            empty = False
-            yield self._checked(batch)
-        if empty:
-            hint = " (an iterator ends once: pass something that can be iterated again)" if number else ""
-            raise ValueError(f"{self.name}: no batches in epoch {number + 1}{hint}")
-
-    def _checked(self, batch: Any) -> tuple[tuple[Array, ...], Array]:
-        if not isinstance(batch, tuple | list) or len(batch) != 2:
-            raise TypeError(f"{self.name}: expected batches (x, y), found {type(batch).__name__}")
-        inputs, targets = batch
-        if targets is None:
-            raise ValueError(f"{self.name}: targets are missing")
-        floats = tuple(as_float(array) for array in (inputs if isinstance(inputs, tuple) else (inputs,)))
-        return floats, as_targets(targets)
 
 
 def fit(
@@ -91,9 +41,11 @@ def fit(
     loss: str | LossFunction = "cross_entropy",
     metrics: Metrics = ("accuracy",),
     callbacks: Sequence[Callback] = (),
+    regularization: ElasticNet | None = None,
     seed: int | None = None,
     shuffle: bool = True,
     initial_epoch: int = 0,
+    resume: str | os.PathLike[str] | None = None,
     progress: bool = True,
 ) -> History:
     """Train a model. Same seed (and same initial weights), same bits, whatever the number of threads.
@@ -106,14 +58,21 @@ def fit(
         validation_data: the same, evaluated after every epoch in evaluation mode and logged as "val_...".
         epochs: the number of the epoch to stop before, counted from 0.
         batch_size: examples per step; the last batch of an epoch takes what is left.
-        optimizer: an `Optimizer`, or "sgd", "adam", "adamw". One that has trained this model goes on where it stopped.
-        loss: "cross_entropy" (of logits and class indices), or a function (outputs, targets) -> one number, written
-            with `cnnkern.functional`.
+        optimizer: an `Optimizer`, or "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw". One that has
+            trained this model goes on where it stopped.
+        loss: "cross_entropy" (of logits and class indices), "mse", "huber", ...; an object such as
+            `nn.CrossEntropyLoss(label_smoothing=0.1)`; or a function (outputs, targets) -> one number, written with
+            `cnnkern.functional`, which gets what the model returns. The first two count auxiliary heads (GoogLeNet 0.3,
+            Inception 0.4).
         metrics: "accuracy", "top_5", "precision", "recall", "f1", `Metric` objects or functions (targets, outputs).
         callbacks: `Callback` objects.
+        regularization: `train.L1`, `train.L2` or `train.ElasticNet` of the weights, added to the loss.
         seed: of shuffling and dropout, 0 .. 2^31 - 1; None draws one (`cnnkern.manual_seed`).
         shuffle: take arrays and data sets in another order in each epoch.
         initial_epoch: the epoch to begin with: with the same seed, optimizer and weights, as if never interrupted.
+        resume: a checkpoint of `ModelCheckpoint`. Where the file is there, weights, optimizer, callbacks, history, seed
+            and epoch come from it, and the training ends with the same bits as if never interrupted, given the same
+            other arguments; where it is not, the training begins at the beginning.
         progress: show the progress on standard error.
 
     Returns:
@@ -123,39 +82,45 @@ def fit(
         TypeError, ValueError: data that do not fit; the message names what was expected.
     """
     require_module("fit", model)
+    saved = load_checkpoint(resume) if resume is not None and os.path.exists(resume) else None
     if seed is None:
-        seed = int(_random.generator().integers(2**31))
+        seed = int(_random.generator().integers(2**31)) if saved is None else saved["seed"]
     seed = check.integer("fit", "seed", seed, 0)
     epochs = check.integer("fit", "epochs", epochs, 0)
     initial_epoch = check.integer("fit", "initial_epoch", initial_epoch, 0)
     shuffle, progress = check.boolean("fit", "shuffle", shuffle), check.boolean("fit", "progress", progress)
     function, figures = as_loss(loss), as_metrics(metrics)
     optimizer = as_optimizer(optimizer)
-    data = _Batches("train_data", train_data, batch_size, shuffle, seed)
-    held_out = (
-        None if validation_data is None else _Batches("validation_data", validation_data, batch_size, False, seed)
-    )
-    training = Training(model, optimizer, epochs, len(data) or None)
+    data = Batches("train_data", train_data, batch_size, shuffle, seed)
+    held_out = None if validation_data is None else Batches("validation_data", validation_data, batch_size, False, seed)
     history = History()
-    events = CallbackList([*([progress_callback()] if progress else []), history, *callbacks])
-    step = TrainingStep(model, function, optimizer, seed)
+    events = CallbackList([*([Progress()] if progress else []), history, *callbacks])
+    training = Training(model, optimizer, events, seed, epochs, initial_epoch, len(data) or None)
+    step = TrainingStep(model, function, optimizer, seed, regularization)
     inference = None if held_out is None else Inference(model, function)
 
     events("set_training", training)
+    if saved is not None:
+        training.load_model(saved)
     events("on_train_begin", {})
+    if saved is not None:
+        training.load_callbacks(saved)
     logs: dict[str, float] = {}
-    for epoch in range(initial_epoch, epochs):
+    for epoch in range(training.initial_epoch, epochs):
+        if training.stop:
+            break
         training.epoch = epoch
         events("on_epoch_begin", epoch, {})
-        logs = _train_epoch(step, data.epoch(epoch), figures, events)
+        logs = _train_epoch(step, data.epoch(epoch), figures, training)
         if held_out is not None and inference is not None:
             events("on_test_begin", {})
             checked = _evaluate(inference, held_out.epoch(epoch), figures)
             logs |= {f"val_{name}": value for name, value in checked.items()}
             events("on_test_end", checked)
+        if optimizer.schedule is not None or any(callback.sets_learning_rate for callback in events.callbacks):
+            logs["lr"] = optimizer.lr
         events("on_epoch_end", epoch, logs)
-        if training.stop:
-            break
+        events("on_checkpoint", epoch, logs)
     events("on_train_end", logs)
     return history
 
@@ -187,11 +152,13 @@ def _train_epoch(
     step: TrainingStep,
     batches: Iterator[tuple[tuple[Array, ...], Array]],
     metrics: Sequence[Metric],
-    events: CallbackList,
+    training: Training,
 ) -> dict[str, float]:
+    events = training.events
     totals = _Totals(metrics)
     with mode(step.model, training=True):
         for number, (inputs, targets) in enumerate(batches):
+            training.batch = inputs, targets
             events("on_train_batch_begin", number, {})
             value, outputs = step(inputs, targets)
             totals.add(value, targets, outputs)
@@ -227,8 +194,8 @@ def evaluate(
         metrics: as in `fit`.
     """
     require_module("evaluate", model)
-    batches = _Batches("data", data, batch_size, False, 0)
-    return _evaluate(Inference(model, as_loss(loss)), batches.epoch(0), as_metrics(metrics))
+    batches = Batches("data", data, batch_size, False, 0)
+    return _evaluate(Inference(model, as_loss(loss, "evaluate")), batches.epoch(0), as_metrics(metrics))
 
 
 def predict(model: Module, x: Any, batch_size: int = 256) -> Any:

@@ -1,37 +1,92 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Optimizers: the state they keep, and the nodes that they add to the graph of a training step."""
+"""`Optimizer`: learning rates, the state of every parameter, and the nodes of a training step that update them."""
 
 from __future__ import annotations
 
+import fnmatch
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cnnkern import graph
+from cnnkern import functional, graph
 from cnnkern.functional import _check as check
+from cnnkern.functional._reduction import total
+from cnnkern.functional.activation import clamped
 
 Array = npt.NDArray[np.float32]
+
+
+Groups = Mapping[str, Mapping[str, float]]
+_GROUP_SETTINGS = ("lr", "lr_scale", "weight_decay")
+_TINY = 1e-6  # beside the norm that gradients are divided by, as in PyTorch
 
 
 class Optimizer:
     """Base class. An optimizer keeps its state for the parameters of one model, through any number of `fit` calls.
 
     `lr` may be changed between steps. Figures that change from step to step reach the plan through small arrays, one
-    for all parameters that were bound in the same step. `loads` counts the states that were loaded.
+    for all parameters that were bound in the same step and belong to the same group. `loads` counts the states that
+    were loaded.
+
+    Args:
+        lr: learning rate, or a function (steps done) -> learning rate, such as those of `train.schedule`.
+        clip_value: every element of a gradient is clamped to -clip_value .. clip_value.
+        clip_norm: gradients are scaled down, all by the same factor, where their norm together exceeds this.
+        groups: name -> settings of the parameters whose names begin with it (whole parts: "layer4" has
+            "layer4.0.conv1.weight"), or match it if it holds a `*`. Settings: "lr", or "lr_scale", a factor of the
+            optimizer's own; "weight_decay". The first name that matches counts.
     """
 
     slots: tuple[str, ...] = ()
+    weight_decay: float = 0.0
 
-    def __init__(self, lr: float) -> None:
-        self.lr = check.finite(type(self).__name__, "lr", lr, 0.0)
+    def __init__(
+        self,
+        lr: float | Callable[[int], float],
+        *,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
+        groups: Groups | None = None,
+    ) -> None:
+        name = type(self).__name__
+        self.schedule = lr if callable(lr) else None
+        self.lr = check.finite(name, "lr", lr(0) if callable(lr) else lr, 0.0)
+        self.clip_value = None if clip_value is None else check.finite(name, "clip_value", clip_value, 0.0)
+        self.clip_norm = None if clip_norm is None else check.finite(name, "clip_norm", clip_norm, 0.0)
+        self.groups = self._checked_groups(groups or {})
         self.steps = 0
         self.loads = 0
         self._parameters: dict[str, npt.NDArray[Any]] = {}
         self._state: dict[str, dict[str, Array]] = {}
         self._born: dict[str, int] = {}
-        self._hyper: dict[int, Array] = {}
+        self._hyper: dict[tuple[int, str], Array] = {}
+
+    def _checked_groups(self, groups: Groups) -> dict[str, dict[str, float]]:
+        name = type(self).__name__
+        checked: dict[str, dict[str, float]] = {}
+        for pattern, settings in groups.items():
+            if not isinstance(pattern, str) or not isinstance(settings, Mapping):
+                raise TypeError(f"{name}: groups must map names to settings, found {pattern!r}: {settings!r}")
+            found = {check.choice(name, "a setting of a group", key, _GROUP_SETTINGS): key for key in settings}
+            checked[pattern] = {key: check.finite(name, f"{key} of {pattern}", settings[key], 0.0) for key in found}
+            if "lr" in found:
+                if self.lr == 0.0 or "lr_scale" in found:
+                    raise ValueError(f"{name}: {pattern}: give lr_scale instead of lr where the optimizer's lr is 0")
+                checked[pattern]["lr_scale"] = checked[pattern].pop("lr") / self.lr
+        return checked
+
+    def group_of(self, parameter: str) -> str:
+        """The name of the group that a parameter belongs to; "" where it belongs to none."""
+        for pattern in self.groups:
+            if fnmatch.fnmatchcase(parameter, pattern) or parameter.startswith(f"{pattern}."):
+                return pattern
+        return ""
+
+    def _decay(self, parameter: str) -> float:
+        return self.groups.get(self.group_of(parameter), {}).get("weight_decay", self.weight_decay)
 
     def bind(self, parameters: Mapping[str, npt.NDArray[Any]]) -> None:
         """Make room for the state of these parameters; parameters already bound keep theirs.
@@ -46,29 +101,51 @@ class Optimizer:
                 continue
             self._parameters[name] = array
             if name not in self._state:
-                self._state[name] = {slot: np.zeros(array.shape, np.float32) for slot in self.slots}
+                self._state[name] = {slot: self._initial(slot, array.shape) for slot in self.slots}
                 self._born[name] = self.steps
             elif any(state.shape != array.shape for state in self._state[name].values()):
                 raise ValueError(f"{type(self).__name__}: the state of {name} does not fit shape {array.shape}")
-            self._hyper.setdefault(self._born[name], np.zeros(8, np.float32))
+            self._hyper.setdefault((self._born[name], self.group_of(name)), np.zeros(8, np.float32))
 
-    def record(self, name: str, gradient: graph.Symbol) -> None:
-        """Add the update of a bound parameter to the current trace."""
-        self._apply(self._parameters[name], gradient, self._state[name], self._hyper[self._born[name]])
+    def _initial(self, slot: str, shape: tuple[int, ...]) -> Array:
+        """The state that a parameter begins with."""
+        return np.zeros(shape, np.float32)
+
+    def record(self, gradients: Mapping[str, graph.Symbol]) -> None:
+        """Add the updates of bound parameters to the current trace."""
+        for name, gradient in self._clipped(gradients).items():
+            hyper = self._hyper[self._born[name], self.group_of(name)]
+            self._apply(self._parameters[name], gradient, self._state[name], hyper, self._decay(name))
+
+    def _clipped(self, gradients: Mapping[str, graph.Symbol]) -> dict[str, Any]:
+        clipped: dict[str, Any] = dict(gradients)
+        if self.clip_value is not None:
+            limit = self.clip_value
+            clipped = {name: clamped(gradient, -limit, limit) for name, gradient in clipped.items()}
+        if self.clip_norm is not None and clipped:
+            squares = [total(functional.square(gradient)) for gradient in clipped.values()]
+            norm = functional.sqrt(functools.reduce(functional.add, squares))
+            most = np.asarray(self.clip_norm, np.float32)
+            scale = functional.minimum(functional.divide(most, functional.add(norm, _TINY)), np.ones((), np.float32))
+            clipped = {name: functional.multiply(gradient, scale) for name, gradient in clipped.items()}
+        return clipped
 
     def _apply(
-        self, parameter: npt.NDArray[Any], gradient: graph.Symbol, state: dict[str, Array], hyper: Array
+        self, parameter: npt.NDArray[Any], gradient: graph.Symbol, state: dict[str, Array], hyper: Array, decay: float
     ) -> None:
         raise NotImplementedError
 
     def before_step(self) -> None:
         """Set the figures of the step that is about to run. A plan calls it."""
+        if self.schedule is not None:
+            self.lr = check.finite(type(self).__name__, "lr", self.schedule(self.steps), 0.0)
         self.steps += 1
-        for born, hyper in self._hyper.items():
-            figures = self._figures(self.steps - born)
-            hyper[: len(figures)] = figures
+        for (born, group), hyper in self._hyper.items():
+            rate, *others = self._figures(self.steps - born)
+            hyper[: 1 + len(others)] = rate * self.groups.get(group, {}).get("lr_scale", 1.0), *others
 
     def _figures(self, step: int) -> tuple[float, ...]:
+        """The learning rate and what else the update needs in a parameter's step number `step` (from 1)."""
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
@@ -107,106 +184,3 @@ class Optimizer:
         self._hyper.clear()
         self._state = states
         self._born = {parameter: int(entry["born"]) for parameter, entry in mapping["state"].items()}
-
-
-class SGD(Optimizer):
-    """Stochastic gradient descent, with PyTorch's momentum: b <- momentum b + (1 - dampening) g, w <- w - lr b.
-
-    The first step takes b = g. `nesterov` steps along g + momentum b (Sutskever et al., 2013). `weight_decay` adds
-    weight_decay w to the gradient.
-    """
-
-    def __init__(
-        self,
-        lr: float = 1e-3,
-        momentum: float = 0.0,
-        dampening: float = 0.0,
-        weight_decay: float = 0.0,
-        nesterov: bool = False,
-    ) -> None:
-        super().__init__(lr)
-        self.momentum = check.finite("SGD", "momentum", momentum, 0.0)
-        self.dampening = check.finite("SGD", "dampening", dampening)
-        self.weight_decay = check.finite("SGD", "weight_decay", weight_decay, 0.0)
-        self.nesterov = check.boolean("SGD", "nesterov", nesterov)
-        if self.nesterov and (self.momentum == 0 or self.dampening != 0):
-            raise ValueError("SGD: nesterov needs a momentum and no dampening")
-        self.slots = ("buffer",) if self.momentum else ()
-
-    def _apply(
-        self, parameter: npt.NDArray[Any], gradient: graph.Symbol, state: dict[str, Array], hyper: Array
-    ) -> None:
-        attrs = {
-            "momentum": self.momentum,
-            "dampening": self.dampening,
-            "weight_decay": self.weight_decay,
-            "nesterov": self.nesterov,
-        }
-        graph.apply(graph.OPS["sgd_step"], (parameter, gradient, state.get("buffer"), hyper), attrs)
-
-    def _figures(self, step: int) -> tuple[float, ...]:
-        return self.lr, float(step == 1)
-
-
-class Adam(Optimizer):
-    """Adam (Kingma and Ba, 2015), with bias correction; `weight_decay` adds weight_decay w to the gradient."""
-
-    slots = ("m", "v")
-    decoupled = False
-
-    def __init__(
-        self,
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-    ) -> None:
-        super().__init__(lr)
-        name = type(self).__name__
-        if not isinstance(betas, tuple | list) or len(betas) != 2:
-            raise TypeError(f"{name}: betas must be two numbers, found {betas!r}")
-        self.betas = (check.finite(name, "betas", betas[0], 0.0), check.finite(name, "betas", betas[1], 0.0))
-        if max(self.betas) >= 1:
-            raise ValueError(f"{name}: betas must lie in [0, 1), found {betas}")
-        self.eps = check.finite(name, "eps", eps, 0.0)
-        self.weight_decay = check.finite(name, "weight_decay", weight_decay, 0.0)
-
-    def _apply(
-        self, parameter: npt.NDArray[Any], gradient: graph.Symbol, state: dict[str, Array], hyper: Array
-    ) -> None:
-        attrs = {
-            "beta1": self.betas[0],
-            "beta2": self.betas[1],
-            "eps": self.eps,
-            "weight_decay": self.weight_decay,
-            "decoupled": self.decoupled,
-        }
-        graph.apply(graph.OPS["adam_step"], (parameter, gradient, state["m"], state["v"], hyper), attrs)
-
-    def _figures(self, step: int) -> tuple[float, ...]:
-        return self.lr, 1.0 - self.betas[0] ** step, 1.0 - self.betas[1] ** step
-
-
-class AdamW(Adam):
-    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019): w <- w (1 - lr weight_decay) before the step."""
-
-    decoupled = True
-
-    def __init__(
-        self,
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 1e-2,
-    ) -> None:
-        super().__init__(lr, betas, eps, weight_decay)
-
-
-_BY_NAME: dict[str, Callable[[], Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
-
-
-def as_optimizer(optimizer: str | Optimizer) -> Optimizer:
-    """An optimizer, or a new one with the default settings of "sgd", "adam" or "adamw"."""
-    if isinstance(optimizer, Optimizer):
-        return optimizer
-    return _BY_NAME[check.choice("fit", "optimizer", optimizer, tuple(_BY_NAME))]()

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,45 +10,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cnnkern import functional, graph
+from cnnkern import graph
 from cnnkern.engine import Executable
 from cnnkern.functional import _check as check
+from cnnkern.functional.elementwise import add
 from cnnkern.nn.module import Module, kept_statistics, mode, require_module
+from cnnkern.train.loss import LossFunction, as_loss
 from cnnkern.train.optim import Optimizer
+from cnnkern.train.regularization import ElasticNet
 
 Array = npt.NDArray[Any]
-LossFunction = Callable[[Any, Any], Any]
 _MAX_PLANS = 8
-
-LOSSES: dict[str, LossFunction] = {
-    "binary_cross_entropy": functional.binary_cross_entropy,
-    "binary_cross_entropy_with_logits": functional.binary_cross_entropy_with_logits,
-    "cross_entropy": functional.cross_entropy,
-    "huber": functional.huber_loss,
-    "mae": functional.l1_loss,
-    "mse": functional.mse_loss,
-}
-
-
-def as_loss(loss: str | LossFunction) -> LossFunction:
-    """A function (outputs, targets) -> scalar, written with `cnnkern.functional`, or the name of a usual one.
-
-    A function gets what the model returns. A named loss takes several outputs that have `loss_weights` (those of a
-    network with auxiliary heads, in training) one by one, and adds the values with these weights.
-    """
-    if callable(loss):
-        return loss
-    single = LOSSES[check.choice("fit", "loss", loss, tuple(LOSSES))]
-
-    def weighted(outputs: Any, targets: Any) -> Any:
-        if not hasattr(outputs, "loss_weights"):
-            return single(outputs, targets)
-        terms = [
-            functional.multiply(single(each, targets), w) for each, w in zip(outputs, outputs.loss_weights, strict=True)
-        ]
-        return functools.reduce(functional.add, terms)
-
-    return weighted
 
 
 def _trace(function: Callable[..., Any], arrays: tuple[Array, ...]) -> graph.Graph:
@@ -106,7 +77,12 @@ def _parameters(model: Module) -> dict[str, Array]:
 
 
 def _differentiate(
-    model: Module, loss: LossFunction, inputs: tuple[Any, ...], targets: Any, parameters: Mapping[str, Array]
+    model: Module,
+    loss: LossFunction,
+    inputs: tuple[Any, ...],
+    targets: Any,
+    parameters: Mapping[str, Array],
+    penalty: ElasticNet | None = None,
 ) -> tuple[Any, Any, dict[str, graph.Symbol | None]]:
     """Record forward, loss and the gradients of the parameters in the current trace."""
     trace = graph.current_trace()
@@ -116,30 +92,44 @@ def _differentiate(
     value = loss(outputs, targets)
     if not isinstance(value, graph.Symbol) or value.size != 1:
         raise ValueError(f"loss: expected a function that returns one number, found {value!r}")
+    extra = None if penalty is None else penalty(symbols.values())
+    if extra is not None:
+        value = add(value, extra)
     gradients = graph.gradients(trace, value, list(symbols.values()))
     return value, outputs, dict(zip(symbols, gradients, strict=True))
 
 
 class TrainingStep:
-    """(inputs, targets) -> (loss, outputs); the model, its statistics and the optimizer's state move on."""
+    """(inputs, targets) -> (loss, outputs); the model, its statistics and the optimizer's state move on.
 
-    def __init__(self, model: Module, loss: LossFunction, optimizer: Optimizer, seed: int) -> None:
-        self.model, self.loss, self.optimizer = model, loss, optimizer
-        self._seed = seed
+    Without `keep_outputs` the outputs are None: they need not leave the plan.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        loss: LossFunction,
+        optimizer: Optimizer,
+        seed: int,
+        penalty: ElasticNet | None = None,
+        keep_outputs: bool = True,
+    ) -> None:
+        self.model, self.loss, self.optimizer, self.penalty = model, loss, optimizer, penalty
+        self._seed, self._keep_outputs = seed, keep_outputs
         self._loads = optimizer.loads
         self._plans = PlanCache(model, self._record)
         self._counting = [m for m in model.modules() if type(m).after_training_step is not Module.after_training_step]
 
-    def _record(self, *symbols: Any) -> tuple[Any, Any]:
+    def _record(self, *symbols: Any) -> Any:
         parameters = _parameters(self.model)
         if not parameters:
             raise ValueError("fit: the model has no trainable parameters")
         self.optimizer.bind(parameters)
-        value, outputs, gradients = _differentiate(self.model, self.loss, symbols[:-1], symbols[-1], parameters)
-        for name, gradient in gradients.items():
-            if gradient is not None:
-                self.optimizer.record(name, gradient)
-        return value, outputs
+        value, outputs, gradients = _differentiate(
+            self.model, self.loss, symbols[:-1], symbols[-1], parameters, self.penalty
+        )
+        self.optimizer.record({name: gradient for name, gradient in gradients.items() if gradient is not None})
+        return (value, outputs) if self._keep_outputs else value
 
     def __call__(self, inputs: tuple[Array, ...], targets: Array) -> tuple[float, Any]:
         arrays = (*inputs, targets)
@@ -147,7 +137,12 @@ class TrainingStep:
             self._loads, self._plans = self.optimizer.loads, PlanCache(self.model, self._record)
         self.optimizer.bind(_parameters(self.model))
         self.optimizer.before_step()
-        value, outputs = self._plans(arrays, _rng(self._seed, self.optimizer.steps))
+        try:
+            found = self._plans(arrays, _rng(self._seed, self.optimizer.steps))
+        except BaseException:
+            self.optimizer.steps -= 1  # labels or shapes that do not fit: no step was taken
+            raise
+        value, outputs = found if self._keep_outputs else (found, None)
         for module in self._counting:
             module.after_training_step()
         return float(value), outputs

@@ -228,10 +228,12 @@ struct FractionalPool {
 
 // sgd_step:   parameter, gradient, buffer?, hyper           parameter and buffer updated in place
 // adam_step:  parameter, gradient, m, v, hyper              parameter, m and v updated in place
+// adaptive_step: parameter, gradient, square, buffer?, hyper   parameter, square and buffer updated in place
 // hyper is float (1, 8): values that change from step to step, so that a schedule does not plan again.
 struct Optimizer {
   enum SgdArg { kParameter, kGradient, kBuffer, kHyper };  // hyper: learning rate, first step (1 or 0)
   enum AdamArg { kAParameter, kAGradient, kAM, kAV, kAHyper };  // hyper: learning rate, 1 - beta1^t, 1 - beta2^t
+  enum AdaptiveArg { kDParameter, kDGradient, kDSquare, kDBuffer, kDHyper };  // hyper: learning rate, keep, take
   int64_t count;
   float momentum, dampening, weight_decay;
   int32_t nesterov, has_buffer, decoupled;  // decoupled: weight decay as in AdamW
@@ -253,7 +255,7 @@ enum class OpKind : int32_t {
   kBatchNorm, kBatchNormTraining, kBatchNormGrad,
   kUnary, kUnaryGrad, kBinary, kSumTo, kCopy,
   kSoftmax, kLogSoftmax, kSoftmaxGrad, kLogSoftmaxGrad, kCrossEntropy, kCrossEntropyGrad,
-  kDropout, kUniform, kSgdStep, kAdamStep,
+  kDropout, kUniform, kSgdStep, kAdamStep, kAdaptiveStep,
   kGroupNorm, kGroupNormGrad, kLocalResponseNorm, kLocalResponseNormGrad,
   kResample, kPermute,
   kGridSample, kGridSampleGradInput, kGridSampleGradGrid, kFractionalMaxPool,

@@ -146,6 +146,11 @@ void make_optimizer(const OpInfo& info, const Attributes& attributes, const Tens
     o.nesterov = attributes.integer("nesterov", 0) != 0;
     o.has_buffer = args[Optimizer::kBuffer].present;
     require(o.has_buffer || o.momentum == 0, info.name, "momentum needs a buffer");
+  } else if (info.kind == OpKind::kAdaptiveStep) {
+    o.momentum = attributes.real("momentum", 0);
+    o.eps = attributes.real("eps", 1e-8);
+    o.has_buffer = args[Optimizer::kDBuffer].present;
+    require(o.has_buffer || o.momentum == 0, info.name, "momentum needs a buffer");
   } else {
     o.beta1 = attributes.precise("beta1", 0.9);
     o.beta2 = attributes.precise("beta2", 0.999);

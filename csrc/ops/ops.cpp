@@ -44,6 +44,7 @@ const OpInfo kOps[] = {
     {"uniform", OpKind::kUniform, 2, 0, bits(1), bits(0), 0, false, make_uniform},
     {"sgd_step", OpKind::kSgdStep, 4, 0, bits(0, 2), 0, bits(2), false, make_optimizer},
     {"adam_step", OpKind::kAdamStep, 5, 0, bits(0, 2, 3), 0, 0, false, make_optimizer},
+    {"adaptive_step", OpKind::kAdaptiveStep, 5, 0, bits(0, 2, 3), 0, bits(3), false, make_optimizer},
     {"group_norm", OpKind::kGroupNorm, 6, bits(0, 3), bits(3, 4, 5), 0, bits(1, 2), false, make_group_norm},
     {"group_norm_grad", OpKind::kGroupNormGrad, 8, bits(0, 1, 5), bits(5, 6, 7), 0, bits(4), false, make_group_norm},
     {"local_response_norm", OpKind::kLocalResponseNorm, 2, bits(0, 1), bits(1), 0, 0, false, make_local_response_norm},

@@ -51,7 +51,20 @@ def adam_step(draw: Draw) -> Call:
     return call
 
 
-FUNCTIONS: dict[str, Generator] = {"adam_step": adam_step, "sgd_step": sgd_step}
+def adaptive_step(draw: Draw) -> Call:
+    shape = draw.shape(0, 4)
+    parameter, gradient = draw.normal(*shape), draw.normal(*(draw.broken(shape) if draw.bad else shape))
+    keep, momentum = draw.choice((1.0, 0.75)), draw.choice((0.0, 0.5))
+    momentum = momentum if keep < 1 else 0.0  # PyTorch's AdaGrad has none
+    square, buffer = draw.uniform(0.01, 1, *shape), draw.normal(*shape) if momentum else None
+    options: dict[str, Any] = {"momentum": momentum, "eps": draw.choice((1e-8, 0.125))}
+    options.update(draw.some({"weight_decay": lambda: 0.25}))
+    hyper = _hyper(draw, draw.choice((0.5, 0.125)), keep, 1.0 if keep == 1 else 1 - keep)
+    changed = [parameter, square] if buffer is None else [parameter, square, buffer]
+    return Call((parameter, gradient, square, buffer, hyper), options, statistical=_updated(*changed))
+
+
+FUNCTIONS: dict[str, Generator] = {"adam_step": adam_step, "adaptive_step": adaptive_step, "sgd_step": sgd_step}
 
 
 def _sgd(torch: Any, parameter: Any, gradient: Any, buffer: Any, hyper: Any, **options: Any) -> tuple[Any, ...]:
@@ -75,7 +88,25 @@ def _adam(torch: Any, parameter: Any, gradient: Any, m: Any, v: Any, hyper: Any,
     return weight, m, v
 
 
+def _adaptive(
+    torch: Any, parameter: Any, gradient: Any, square: Any, buffer: Any, hyper: Any, **options: Any
+) -> tuple[Any, ...]:
+    weight = torch.nn.Parameter(parameter)
+    weight.grad = gradient
+    rate, keep = hyper[0].item(), hyper[1].item()
+    if keep == 1.0:
+        options.pop("momentum")
+        optimizer = torch.optim.Adagrad([weight], rate, **options)
+        optimizer.state[weight] = {"step": torch.tensor(0.0), "sum": square}
+    else:
+        optimizer = torch.optim.RMSprop([weight], rate, keep, **options)
+        optimizer.state[weight] = {"step": torch.tensor(0.0), "square_avg": square, "momentum_buffer": buffer}
+    optimizer.step()
+    return (weight, square) if buffer is None else (weight, square, buffer)
+
+
 OWN: dict[str, Counterpart] = {
+    "adaptive_step": lambda torch: lambda *args, **options: _adaptive(torch, *args, **options),
     "adam_step": lambda torch: lambda *args, **options: _adam(torch, *args, **options),
     "sgd_step": lambda torch: lambda *args, **options: _sgd(torch, *args, **options),
 }
