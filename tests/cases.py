@@ -25,6 +25,7 @@ from window_rows import (
     POOL,
     POOL1D,
     POOL3D,
+    WINOGRAD,
 )
 
 _OTHERS = """
@@ -210,7 +211,7 @@ ROWS: list[Case] = [
     *_conv_rows(CONV),
     *_conv_rows(CONV1D, "conv1d"),
     *_conv_rows(CONV3D, "conv3d"),
-    *(parse(f"conv2d:{line}") for line in _lines(CONV_EPILOGUE)),
+    *(parse(f"conv2d:{line}") for line in _lines(CONV_EPILOGUE + WINOGRAD)),
     *_pool_rows(POOL, "max_pool2d", "avg_pool2d"),
     *_pool_rows(MAX_POOL, "max_pool2d"),
     *_pool_rows(AVG_POOL, "avg_pool2d"),

@@ -13,8 +13,9 @@ from cnnkern import reference
 RNG = np.random.default_rng(3)
 
 
-def layer(channels: int, outputs: int) -> np.ndarray:
-    return RNG.standard_normal((outputs, channels, 3, 3), dtype=np.float32) * np.float32(np.sqrt(2 / (9 * channels)))
+def layer(channels: int, outputs: int, taps: int = 3) -> np.ndarray:
+    scale = np.float32(np.sqrt(2 / (taps * taps * channels)))
+    return RNG.standard_normal((outputs, channels, taps, taps), dtype=np.float32) * scale
 
 
 def error(found: np.ndarray, exact: np.ndarray) -> float:
@@ -33,6 +34,17 @@ def test_error_against_direct_sums(shape, isa):
     print(f"rms error: direct {plain:.2e}, F(2x2) {small / plain:.2f} and F(4x4) {large / plain:.2f} times that")
     assert small < 1.2 * plain
     assert large < 3 * plain
+
+
+@pytest.mark.parametrize("shape", [(1, 64, 27, 27), (2, 130, 8, 9)])
+def test_error_of_5x5_against_direct_sums(shape, isa):
+    x, weight = np.maximum(RNG.standard_normal(shape, dtype=np.float32), 0), layer(shape[1], 48, 5)
+    geometry = {"stride": (1, 1), "padding": ((2, 2), (2, 2)), "dilation": (1, 1), "groups": 1}
+    exact = reference.conv2d(x.astype(np.float64), weight.astype(np.float64), None, None, **geometry)
+    plain = error(F.conv2d(x, weight, padding=2, algorithm="direct"), exact)
+    found = error(F.conv2d(x, weight, padding=2, algorithm="winograd_2x2_5x5"), exact)
+    print(f"rms error: direct {plain:.2e}, F(2x2, 5x5) {found / plain:.2f} times that")
+    assert found < 3 * plain
 
 
 def test_only_where_it_is_allowed():

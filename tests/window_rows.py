@@ -103,6 +103,19 @@ CONV3D = """
   1x4x7x1x1,5x4x3x1x1
 """
 
+# Winograd: filters in several slices, the last of them short; one panel and several; several groups of tiles, the last
+# smaller; few tiles; tiles that leave the map; 5x5.
+WINOGRAD = f"""
+  1x200x7x9,40x200x3x3,40:{P1}
+  2x96x13x15,49x96x3x3,-,2x49x13x15:{P1}:activation=relu
+  1x24x61x58,80x24x3x3,80:{P1}
+  3x70x7x7,20x70x3x3,20,3x20x7x7:{P1}:activation=silu
+  1x33x4x3,16x33x3x3,16:{P1}:activation=clamp
+  1x40x27x25,24x40x5x5,24:{P2}
+  3x130x9x11,33x130x5x5,33,3x33x9x11:{P2}:activation=hardswish
+  1x20x40x37,50x20x5x5,-,1x50x40x37:{P2}:activation=leaky_relu
+"""
+
 # The epilogue of the forward direction: bias, residual, activation; channels that do not fill a block.
 CONV_EPILOGUE = f"""
   2x16x6x7,18x16x3x3,18,2x18x6x7:{P1}:activation=relu

@@ -217,8 +217,8 @@ def compile(
     model: a `nn.Module` or a function written with `cnnkern.functional`; it is traced in evaluation mode on a copy, so
     later training does not change the engine. input_shape: the shape of its input with the batch, (N, C, H, W), or a
     tuple of such shapes for several inputs. precision: "fp32" (= "highest").
-    winograd: allow Winograd's algorithm for 3x3 convolutions, whose rms error is up to three times that of plain sums
-    and which lets a value that is not finite reach its neighbours (False: plain sums everywhere).
+    winograd: allow Winograd's algorithm for 3x3 and 5x5 convolutions, whose rms error is up to three times that of
+    plain sums and which lets a value that is not finite reach its neighbours (False: plain sums everywhere).
     tune: time the candidates of every layer inside the running network, now, and take the fastest; without it they are
     chosen by prediction, which gives the same bits on every machine with the instruction set.
     algorithms: {layer: algorithm}, names of layers and alternatives as `Engine.explain` shows them. The `algorithms` of

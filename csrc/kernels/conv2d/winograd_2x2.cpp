@@ -5,28 +5,24 @@
 namespace CNNKERN_NAMESPACE {
 namespace {
 
-constexpr int kOutputs = 2;
+using Scheme = Winograd<2, 3>;
 
 int candidates(const Op& op, const Machine& machine, Variant* out) {
-  return winograd_candidates<kOutputs>(op.conv, machine, out);
+  return winograd_candidates<Scheme>(op.conv, machine, out);
 }
 
 void prepare(const Op& op, const Variant& variant, Work* work, void* table) {
-  winograd_prepare<kOutputs>(op.conv, variant, work, table);
+  winograd_prepare<Scheme>(op.conv, variant, work, table);
 }
 
 void pack(const Prepared& prepared, int64_t first, int64_t last, const float* weight, void* packed) {
   const WinogradPlan& p = *static_cast<const WinogradPlan*>(prepared.table);
-  const auto filter = [&](int64_t o, int64_t c) { return weight + (o * p.in.c + c) * 9; };
   for (int64_t block = first; block < last; ++block)
-    winograd_pack<kOutputs>(p, block, filter, 1, static_cast<float*>(packed));
+    winograd_pack<Scheme>(p, block, weight, static_cast<float*>(packed));
 }
 
-void run(const Prepared& prepared, int phase, int64_t first, int64_t last, const Context& context) {
-  const auto argument = [&](int i) { return static_cast<float*>(context.args[i]); };
-  winograd_run<kOutputs>(
-      prepared, phase, first, last, context, argument(Conv::kX),
-      {argument(Conv::kBias), argument(Conv::kResidual), argument(Conv::kY), prepared.op.conv.epilogue});
+void run(const Prepared& prepared, int, int64_t first, int64_t last, const Context& context) {
+  winograd_run<Scheme>(prepared, first, last, context);
 }
 
 }  // namespace
