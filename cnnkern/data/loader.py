@@ -1,15 +1,21 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Batches from arrays, from data sets of single examples, and from iterables of ready batches."""
+"""Batches from arrays and from data sets of single examples, augmented, and made in the background."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cnnkern.data._records import gather
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from cnnkern.data.transforms import Compose, Transform
 
 Array = npt.NDArray[Any]
 Batch = tuple[tuple[Array, ...], Array | None]
@@ -78,18 +84,30 @@ class Loader:
         shuffle: another order in each epoch, a function of (seed, epoch) alone.
         seed: of the shuffling.
         drop_last: leave out a last batch that is smaller than the others.
+        transform: applied to every image, with the epoch and the number of the example: the same pictures however many
+            threads there are. Images are uint8: arrays (N, C, H, W), or examples (H, W, C) of any size, or Pillow's.
+        threads: make batches in so many background threads, two batches ahead of their use; 0 makes each when it is
+            asked for. Reading, decoding and augmenting release the interpreter's lock, and a data set must allow calls
+            from several threads. None is 1 with a transform and 0 without.
 
     Yields:
         (inputs, targets): a tuple of float32 arrays (n, ...), and int32 or float32 (n, ...) or None.
     """
 
     def __init__(
-        self, data: Any, batch_size: int = 32, *, shuffle: bool = False, seed: int = 0, drop_last: bool = False
+        self,
+        data: Any,
+        batch_size: int = 32,
+        *,
+        shuffle: bool = False,
+        seed: int = 0,
+        drop_last: bool = False,
+        transform: Compose | Transform | None = None,
+        threads: int | None = None,
     ) -> None:
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
-            raise TypeError(f"batch_size: expected an int, found {type(batch_size).__name__}")
-        if batch_size < 1:
-            raise ValueError(f"batch_size: expected at least 1, found {batch_size}")
+        _whole("batch_size", batch_size, 1)
+        self.threads = int(transform is not None) if threads is None else _whole("threads", threads, 0)
+        self.transform = _as_chain(transform)
         self.batch_size, self.shuffle, self.seed, self.drop_last = int(batch_size), shuffle, seed, drop_last
         self.next_epoch = 0
         self._inputs: tuple[Array, ...] | None = None
@@ -105,6 +123,11 @@ class Loader:
             if len(set(counts)) != 1:
                 raise ValueError(f"data: x and y must hold equally many examples, found {', '.join(map(str, counts))}")
             self.examples = counts[0]
+            if self.transform is not None and (
+                len(self._inputs) != 1 or self._inputs[0].dtype != np.uint8 or self._inputs[0].ndim != 4
+            ):
+                found = ", ".join(f"{array.dtype} {array.shape}" for array in self._inputs)
+                raise ValueError(f"transform: expected x as one uint8 array (N, C, H, W), found {found}")
         elif is_data_set(data):
             self.examples = len(data)
         else:
@@ -127,14 +150,65 @@ class Loader:
         order = np.arange(self.examples, dtype=np.int64)
         if self.shuffle:
             order = np.random.default_rng([self.seed, number]).permutation(order)
-        for start in range(0, len(self) * self.batch_size, self.batch_size):
-            yield self._batch(order[start : start + self.batch_size])
+        size = self.batch_size
+        parts = [order[start : start + size] for start in range(0, len(self) * size, size)]
+        if self.threads:
+            yield from self._in_background(parts, number)
+        else:
+            for part in parts:
+                yield self._batch(part, number)
 
-    def _batch(self, indices: npt.NDArray[np.int64]) -> Batch:
+    def _in_background(self, parts: list[npt.NDArray[np.int64]], epoch: int) -> Iterator[Batch]:
+        from concurrent.futures import ThreadPoolExecutor  # takes 10 ms to import
+
+        ready: deque[Future[Batch]] = deque()
+        with ThreadPoolExecutor(self.threads, "cnnkern-loader") as pool:
+            try:
+                for part in parts:
+                    ready.append(pool.submit(self._batch, part, epoch))
+                    if len(ready) > self.threads + 1:
+                        yield ready.popleft().result()
+                while ready:
+                    yield ready.popleft().result()
+            finally:
+                for future in ready:
+                    future.cancel()
+
+    def _batch(self, indices: npt.NDArray[np.int64], epoch: int) -> Batch:
         if self._inputs is not None:
             targets = None if self._targets is None else self._targets[indices]
-            return tuple(take(array, indices) for array in self._inputs), targets
-        return collate([self._data[int(index)] for index in indices])
+            if self.transform is None:
+                return tuple(take(array, indices) for array in self._inputs), targets
+            images = [self._inputs[0][index].transpose(1, 2, 0) for index in indices]
+            return (self._augmented(images, indices, epoch),), targets
+        examples = [self._data[int(index)] for index in indices]
+        if self.transform is None:
+            return collate(examples)
+        inputs = self._augmented([example[0] for example in examples], indices, epoch)
+        return (inputs,), as_targets(np.stack([np.asarray(example[1]) for example in examples]))
+
+    def _augmented(self, images: list[Any], indices: npt.NDArray[np.int64], epoch: int) -> Array:
+        assert self.transform is not None
+        return self.transform.batch(images, epoch=epoch, indices=indices.tolist())
+
+
+def _whole(name: str, value: Any, low: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name}: expected an int, found {type(value).__name__}")
+    if value < low:
+        raise ValueError(f"{name}: expected at least {low}, found {value}")
+    return int(value)
+
+
+def _as_chain(transform: Any) -> Compose | None:
+    if transform is None or hasattr(transform, "batch"):
+        chain: Compose | None = transform
+        return chain
+    from cnnkern.data.transforms import Compose, Transform
+
+    if not isinstance(transform, Transform):
+        raise TypeError(f"transform: expected a Compose or another transform, found {type(transform).__name__}")
+    return Compose([transform])
 
 
 def collate(examples: list[Any]) -> Batch:

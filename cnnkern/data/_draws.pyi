@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: BSD-3-Clause
+import numpy as np
+from numpy.typing import NDArray
+
+_Key = tuple[int, ...]
+
+def uniforms(key: _Key, count: int) -> list[float]: ...
+def add_normal(out: NDArray[np.float32], key: _Key, mean: float, sigma: float, low: float, high: float) -> None: ...
+def displacement(height: int, width: int, key: _Key, sigma: float, amplitude: float) -> NDArray[np.float32]: ...
