@@ -8,11 +8,13 @@ PyTorch gets it as the tests' oracle makes it of the traced graph, the others th
 it takes one image at a time) and a folder for each batch. What cannot be exported leaves a `FORMAT.failed`: why not.
 """
 
+import contextlib
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -49,7 +51,28 @@ def _write(folder: Path, module: Any, value: Any, onnx: bool) -> None:
     torch.jit.trace(module, value, check_trace=False).save(str(folder / "model.pt"))
     if onnx:
         target = str(folder / "model.onnx")
-        _attempt(folder, "onnx", lambda: torch.onnx.export(module, (value,), target, dynamo=False, opset_version=17))
+        with patch.object(torch.nn.functional, "adaptive_avg_pool2d", _average):
+            _attempt(
+                folder, "onnx", lambda: torch.onnx.export(module, (value,), target, dynamo=False, opset_version=17)
+            )
+
+
+def _average(x: Any, output_size: Any, own: Any = torch.nn.functional.adaptive_avg_pool2d) -> Any:
+    """adaptive_avg_pool2d as two products where the sizes do not divide, which the exporter cannot say."""
+    sizes = [(int(size), int(parts)) for size, parts in zip(x.shape[-2:], output_size, strict=True)]
+    if all(size % parts == 0 for size, parts in sizes):
+        return own(x, output_size)
+    rows, columns = (_means(size, parts) for size, parts in sizes)
+    return torch.matmul(torch.matmul(rows, x), columns.T)
+
+
+def _means(size: int, parts: int) -> Any:
+    """(parts, size): which entries each part averages."""
+    matrix = torch.zeros(parts, size)
+    for i in range(parts):
+        first, last = i * size // parts, -(-(i + 1) * size // parts)
+        matrix[i, first:last] = 1 / (last - first)
+    return matrix
 
 
 def _write_ncnn(folder: Path, module: Any, value: Any) -> None:
@@ -59,7 +82,8 @@ def _write_ncnn(folder: Path, module: Any, value: Any) -> None:
     with tempfile.TemporaryDirectory(dir=folder) as scratch:  # pnnx leaves files beside its source
         script = str(Path(scratch) / "model.pt")
         torch.jit.trace(module, value, check_trace=False).save(script)
-        pnnx.convert(script, inputs=value, fp16=False, **files)
+        with contextlib.suppress(SyntaxError):  # of the Python file that it writes too, and then loads
+            pnnx.convert(script, inputs=value, fp16=False, **files)
     if not (folder / "model.ncnn.bin").exists():
         raise RuntimeError("pnnx wrote nothing")
 

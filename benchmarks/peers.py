@@ -54,6 +54,7 @@ _NEEDS = {
 }
 _FORMATS = {"onnx": {"onnxruntime", "openvino"}, "ncnn": {"ncnn"}}  # and who reads them
 _HOPELESS = 2.0  # times the fastest: two turns tell enough
+_WRONG = 1e-3  # rms error of an answer, relative
 _PATIENCE = 120.0  # seconds without an answer after which a contender has failed
 _START = 1.0  # seconds that a contender takes to start, for the estimate
 
@@ -129,6 +130,9 @@ def compare(
                 contender.times += contender.take_turn(seconds)
     for name, contender in running.items():
         contender.end()
+        if not contender.facts["error"] < _WRONG:
+            found[name] = {"failed": f"wrong answer: error {contender.facts['error']:.1e}"}
+            continue
         low, middle, high = np.percentile(contender.times, (25, 50, 75))
         found[name] = {"median": middle, "quartiles": (low, high), "runs": len(contender.times), **contender.facts}
     return {name: found[name] for name in contenders}
@@ -148,7 +152,8 @@ def exported(
             command = [sys.executable, _HERE / "export.py", name, folder, *size, ",".join(map(str, batches)), *formats]
             done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
             if done.returncode:
-                raise RuntimeError(f"{name} cannot be exported:\n{done.stderr}")
+                reason = done.stderr.strip().rpartition("\n")[2]
+                raise RuntimeError(f"{name} of {size[0]}x{size[1]} cannot be exported: {reason}")
             (folder / "complete").touch()
         yield folder
 
@@ -210,7 +215,12 @@ def _measure(options: argparse.Namespace, saved: dict[str, Any]) -> None:
     say(f"{count} cases of {len(options.contenders)} contenders: {about}")
     for name, keys in missing.items():
         size = _size(name, options.size)
-        with exported(name, size, options.batches, options.contenders, options.exports) as folder:
+        with contextlib.ExitStack() as stack:
+            try:
+                folder = stack.enter_context(exported(name, size, options.batches, options.contenders, options.exports))
+            except RuntimeError as error:  # a network that cannot take this size
+                say(str(error))
+                continue
             for key in keys if not options.export_only else ():
                 rest = (options.contenders, options.turns, options.seconds)
                 found = compare(folder, key["batch"], key["threads"], options.isa, *rest)
