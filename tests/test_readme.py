@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The Python code of the README and of CONTRIBUTING runs, top to bottom."""
+"""The Python code of the README, of CONTRIBUTING and of the pages in docs runs, top to bottom."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGES = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("name", PAGES)
 def test_python_blocks_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (ROOT / name).read_text("utf-8")
     blocks = [(page[: m.start(1)].count("\n"), m[1]) for m in re.finditer(r"^```python\n(.*?)^```", page, re.M | re.S)]
@@ -25,7 +26,7 @@ def test_python_blocks_run(name: str, tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_links_to_files_of_the_project_lead_somewhere() -> None:
     missing = []
-    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "csrc" / "README.md"):
+    for page in (*(ROOT / name for name in PAGES), ROOT / "csrc" / "README.md", ROOT / "benchmarks" / "README.md"):
         prose = re.sub(r"`[^`]*`", "", page.read_text("utf-8"))
         links = re.findall(r"\]\(([^)#:]+)\)", prose)
         missing += [f"{page.name}: {link}" for link in links if not (page.parent / link).exists()]
