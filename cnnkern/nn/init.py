@@ -173,6 +173,23 @@ def _positive_fans(function: str, shape: tuple[int, ...]) -> tuple[int, int]:
 kaiming = he
 
 
+def orthogonal(shape: tuple[int, ...], rng: Rng = None, *, gain: float = 1.0) -> Array:
+    """Saxe, McClelland and Ganguli (2014): as a matrix (outputs, the rest), orthonormal times `gain`.
+
+    Its rows are where there are fewer of them than columns, else its columns. All such matrices are equally likely.
+    """
+    _positive_fans("orthogonal", shape)
+    size = _shape("orthogonal", shape)
+    rows, columns = size[0], math.prod(size[1:])
+    factor = check.finite("orthogonal", "gain", gain)
+    if _skip.get():
+        return zeros(size)
+    drawn = generator(rng).standard_normal((max(rows, columns), min(rows, columns)))
+    q, r = np.linalg.qr(drawn)
+    q *= np.where(np.diag(r) < 0, -1.0, 1.0)  # without it the distribution depends on LAPACK's signs
+    return np.ascontiguousarray((q if rows >= columns else q.T) * factor, np.float32).reshape(size)
+
+
 def fan_in_uniform(shape: tuple[int, ...], fan_in: int, rng: Rng = None) -> Array:
     """Uniform within 1 / sqrt(fan_in): PyTorch's default for weights and biases of convolutions and linear layers."""
     bound = 1.0 / math.sqrt(fan_in) if fan_in > 0 else 0.0

@@ -4,6 +4,7 @@
 from cnnkern.train import metrics, schedule
 from cnnkern.train.callback import Callback, EarlyStopping, History
 from cnnkern.train.checkpoint import ModelCheckpoint, load_checkpoint, save_checkpoint
+from cnnkern.train.classifier import Classifier
 from cnnkern.train.csv_log import CSVLogger
 from cnnkern.train.fit import evaluate, fit, predict
 from cnnkern.train.not_finite import TerminateOnNaN
@@ -17,6 +18,7 @@ from cnnkern.train.step import gradient_graph, value_and_grad
 from cnnkern.train.tensorboard import TensorBoard
 from cnnkern.train.trainer import Trainer
 from cnnkern.train.training import Training
+from cnnkern.train.transfer import features, freeze_but, transfer
 
 __all__ = [
     "L1",
@@ -27,6 +29,7 @@ __all__ = [
     "AdamW",
     "CSVLogger",
     "Callback",
+    "Classifier",
     "EarlyStopping",
     "ElasticNet",
     "GradientDescent",
@@ -44,12 +47,15 @@ __all__ = [
     "Trainer",
     "Training",
     "evaluate",
+    "features",
     "fit",
+    "freeze_but",
     "gradient_graph",
     "load_checkpoint",
     "metrics",
     "predict",
     "save_checkpoint",
     "schedule",
+    "transfer",
     "value_and_grad",
 ]
