@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The command `cnnkern`: bench, demo, info, models, run, selftest."""
+"""The command `cnnkern`: bench, demo, evaluate, info, models, predict, run, selftest, train."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cnnkern._version import __version__
+from cnnkern.cli.options import add_judge, add_train
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -22,11 +23,24 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--plot", nargs="?", const="demo.png", metavar="FILE", help="save a picture (demo.png); needs matplotlib"
     )
+    _add_training(commands)
     commands.add_parser("info", help="version, instruction sets, threads")
     commands.add_parser("models", help="the networks that can be built by name")
     _add_run(commands)
     commands.add_parser("selftest", help="check every kernel against its NumPy definition, on this machine")
     return parser
+
+
+def _add_training(commands: Any) -> None:
+    parser = commands.add_parser(
+        "train",
+        help="train a network on digits, MNIST, Fashion-MNIST, CIFAR or a folder of images",
+        description="Train a network, with a checkpoint after every epoch, and report its accuracy on the test split.",
+    )
+    add_train(parser, _positive)
+    evaluate = commands.add_parser("evaluate", help="how good a trained network is on a split of its data")
+    predict = commands.add_parser("predict", help="classify images by a network that `train` has trained")
+    add_judge(evaluate, predict, _positive)
 
 
 def _add_bench(commands: Any) -> None:
@@ -113,6 +127,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from cnnkern.cli.run import run
 
         return run(options)
+    if options.command == "train":
+        from cnnkern.cli.train import run as train
+
+        return train(options)
+    if options.command in ("evaluate", "predict"):
+        from cnnkern.cli.judge import run as judge
+
+        return judge(options)
     if options.command == "selftest":
         from cnnkern import selftest
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 import cnnkern
 from cnnkern import _core, data, graph, models, nn, train
-from cnnkern.train import metrics
+from cnnkern.cli.report import print_report
 
 Array = npt.NDArray[Any]
 
@@ -85,7 +85,7 @@ def run(fold: int = 0, plot: str | None = None) -> None:
     print(f"compiled for {len(answers)} images in {milliseconds:.0f} ms")
     _show_answers(held_out, answers)
     _heading("How good it is, on images that it has never seen")
-    _report(held_out.labels, scores)
+    print_report(held_out.labels, scores, [str(label) for label in range(scores.shape[1])])
     _heading("How fast it is")
     _kernel_times(model, held_out)
     if plot:
@@ -126,19 +126,6 @@ def _show_answers(held_out: data.Digits, answers: Array) -> None:
     if len(wrong):
         print(f"\n{len(wrong)} wrong" + (", for instance" if len(wrong) > 4 else ""))
         _show_images(held_out.images[wrong[:4]], [f"{answers[i]}, true: {held_out.labels[i]}" for i in wrong[:4]])
-
-
-def _report(labels: Array, scores: Array) -> None:
-    figures = [function(labels, scores, None) for function in (metrics.precision, metrics.recall, metrics.f1)]
-    counts = np.bincount(labels, minlength=scores.shape[1])
-    print(f"{'class':>5}  {'precision':>9}  {'recall':>7}  {'F1':>6}  {'images':>6}")
-    for label, count in enumerate(counts):
-        precision, recall, f1 = (float(np.asarray(figure)[label]) for figure in figures)
-        print(f"{label:>5}  {precision:>9.3f}  {recall:>7.3f}  {f1:>6.3f}  {count:>6}")
-    means = [float(np.mean(figure)) for figure in figures]
-    print(f"{'mean':>5}  {means[0]:>9.3f}  {means[1]:>7.3f}  {means[2]:>6.3f}  {len(labels):>6}")
-    top = metrics.top_k_accuracy(labels, scores, 3)
-    print(f"accuracy {metrics.accuracy(labels, scores):.2%}, top-3 accuracy {top:.2%}")
 
 
 def _seconds(function: Callable[[], Any], budget: float = 0.02) -> float:

@@ -16,10 +16,9 @@ import numpy.typing as npt
 
 import cnnkern
 from cnnkern import io, models
+from cnnkern.cli.report import reason
 from cnnkern.data import read_image
 from cnnkern.nn import init
-
-_MESSAGE_LINES, _MESSAGE_COLUMNS = 6, 160
 
 
 class _Stop(Exception):
@@ -42,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
             print(f"cnnkern run: {error}", file=sys.stderr)
             return 2
         except (OSError, ValueError) as error:
-            print(f"cnnkern run: {_reason(error)}", file=sys.stderr)
+            print(f"cnnkern run: {reason(error)}", file=sys.stderr)
             status = 1
             continue
         start = time.perf_counter()
@@ -91,7 +90,7 @@ def _network(arguments: argparse.Namespace) -> tuple[_Network, Sequence[str]]:
         models.get(name)
         network = _Network(name, io.load(weights), arguments.transform_input)
     except (OSError, ValueError, ImportError) as error:
-        head, _, rest = _reason(error).partition("\n")
+        head, _, rest = reason(error).partition("\n")
         raise _Stop(f"{weights} does not fit {name}:\n{rest}" if rest else head) from error
     return network, _classes(arguments.labels, network.classes)
 
@@ -103,7 +102,7 @@ def _classes(path: str | None, count: int) -> Sequence[str]:
     try:
         names = Path(path).read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise _Stop(f"labels: {_reason(error)}") from error
+        raise _Stop(f"labels: {reason(error)}") from error
     while names and not names[-1].strip():
         names.pop()
     if len(names) != count:
@@ -122,14 +121,3 @@ def top(scores: npt.NDArray[Any], count: int) -> list[tuple[int, float]]:
 
 def _shown(shape: Any) -> str:
     return " and ".join(map(_shown, shape)) if shape and isinstance(shape[0], tuple) else str(shape)
-
-
-def _reason(error: Exception) -> str:
-    """The message of an error, cut to what fits a screen: wrong weights have hundreds of wrong names."""
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    lines = str(error).splitlines()
-    kept = [f"{line[:_MESSAGE_COLUMNS]} ..." if len(line) > _MESSAGE_COLUMNS else line for line in lines]
-    if len(lines) > _MESSAGE_LINES:
-        kept = [*kept[:_MESSAGE_LINES], f"  ... and {len(lines) - _MESSAGE_LINES} lines more"]
-    return "\n".join(kept)

@@ -24,7 +24,6 @@ class CSVLogger(Callback):
 
     def on_train_begin(self, logs: Logs) -> None:
         self._columns: list[str] | None = None
-        self._resumed = False
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         if self._columns is None:
@@ -36,10 +35,11 @@ class CSVLogger(Callback):
     def _begin(self, epoch: int, logs: Logs) -> None:
         kept: list[dict[str, Any]] = []
         self._columns = ["epoch", *logs]
-        if (self.append or self._resumed) and os.path.exists(self.path):
+        resumed = self.training.initial_epoch > 0
+        if (self.append or resumed) and os.path.exists(self.path):
             with open(self.path, newline="", encoding="utf-8") as file:
                 reader = csv.DictReader(file, delimiter=self.separator)
-                kept = [row for row in reader if (self.append and not self._resumed) or _number(row) < epoch]
+                kept = [row for row in reader if not resumed or _number(row) < epoch]
                 self._columns = list(reader.fieldnames or self._columns)
         with open(self.path, "w", newline="", encoding="utf-8") as file:
             writer = self._writer(file)
@@ -49,9 +49,6 @@ class CSVLogger(Callback):
     def _writer(self, file: Any) -> csv.DictWriter[str]:
         assert self._columns is not None
         return csv.DictWriter(file, self._columns, extrasaction="ignore", delimiter=self.separator, lineterminator="\n")
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._resumed = True
 
 
 def _number(row: dict[str, Any]) -> int:

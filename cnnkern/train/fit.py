@@ -203,21 +203,28 @@ def predict(model: Module, x: Any, batch_size: int = 256) -> Any:
 
     Args:
         model: it is not changed.
-        x: (N, ...) float32 or bytes (taken as byte / 255); a tuple of such for a model of several inputs.
-        batch_size: examples per call.
+        x: (N, ...) float32 or bytes (taken as byte / 255); a tuple of such for a model of several inputs; or a
+            `data.Loader`, whose targets are left out.
+        batch_size: examples per call; a loader has its own.
 
     Returns:
         (N, ...) for a model with one output; else its tuple, list or dictionary of such.
     """
     require_module("predict", model)
-    arrays = as_inputs(x)
     inference = Inference(model)
-    if not len(arrays[0]):
-        return inference.shapes(tuple(as_float(array) for array in arrays))
+    if isinstance(x, Loader):
+        batches = x.epoch(0)
+    else:
+        arrays = as_inputs(x)
+        if not len(arrays[0]):
+            return inference.shapes(tuple(as_float(array) for array in arrays))
+        batches = Loader((arrays, None), batch_size).epoch(0)
     parts: list[list[Array]] = []
     structure: Any = None
-    for inputs, _ in Loader((arrays, None), batch_size).epoch(0):
+    for inputs, _ in batches:
         leaves: list[Array] = []
         structure = graph.flatten(inference(inputs), leaves)
         parts.append(leaves)
+    if not parts:
+        raise ValueError("predict: the loader has no batches")
     return graph.unflatten(structure, [np.concatenate(column) for column in zip(*parts, strict=True)])

@@ -92,8 +92,8 @@ def confusion_matrix(
     return np.bincount(truth * size + answers, minlength=size * size).reshape(size, size)
 
 
-def _rates(matrix: npt.NDArray[np.int64], average: Average) -> tuple[Figures, Figures, Figures]:
-    """Precision, recall and F1 of a confusion matrix; 0 where a denominator is 0."""
+def rates(matrix: npt.NDArray[np.int64], average: Average) -> tuple[Figures, Figures, Figures]:
+    """Precision, recall and F1 of a confusion matrix, averaged as in `precision`; 0 where a denominator is 0."""
     if average not in ("macro", "micro", None):
         raise ValueError(f'average: expected "macro", "micro" or None, found {average!r}')
     right = np.diag(matrix).astype(np.float64)
@@ -118,17 +118,17 @@ def precision(targets: npt.ArrayLike, predictions: npt.ArrayLike, average: Avera
 
     `average`: "macro" (mean over the classes that occur), "micro" (over all examples) or None: per class, (C,).
     """
-    return _rates(confusion_matrix(targets, predictions), average)[0]
+    return rates(confusion_matrix(targets, predictions), average)[0]
 
 
 def recall(targets: npt.ArrayLike, predictions: npt.ArrayLike, average: Average = "macro") -> Figures:
     """Right answers / examples of that class. `average` as in `precision`."""
-    return _rates(confusion_matrix(targets, predictions), average)[1]
+    return rates(confusion_matrix(targets, predictions), average)[1]
 
 
 def f1(targets: npt.ArrayLike, predictions: npt.ArrayLike, average: Average = "macro") -> Figures:
     """2 precision recall / (precision + recall), per class and then averaged. `average` as in `precision`."""
-    return _rates(confusion_matrix(targets, predictions), average)[2]
+    return rates(confusion_matrix(targets, predictions), average)[2]
 
 
 class Metric:
@@ -230,7 +230,7 @@ class ConfusionMetric(Metric):
         self.matrix = total
 
     def result(self) -> float:
-        figure = _rates(self.matrix, self.average)[self._which]
+        figure = rates(self.matrix, self.average)[self._which]
         assert isinstance(figure, float)
         return figure
 

@@ -41,20 +41,17 @@ class TensorBoard(Callback):
             raise ImportError("TensorBoard needs tensorboardX: pip install 'cnnkern[tensorboard]'") from error
         self._open: Any = SummaryWriter
         self._writer: Any = None
-        self._resumed = False
 
     def on_train_begin(self, logs: Logs) -> None:
-        self._writer, self._resumed = None, False
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._resumed = True
+        self._writer = None
 
     def on_epoch_begin(self, epoch: int, logs: Logs) -> None:
         if self._writer is not None:
             return
         # Events of epochs that a killed run began, and that come again now, are hidden by the viewer.
-        self._writer = self._open(self.log_dir, purge_step=epoch if self._resumed else None)
-        if not self._resumed:
+        resumed = self.training.initial_epoch > 0
+        self._writer = self._open(self.log_dir, purge_step=epoch if resumed else None)
+        if not resumed:
             self._writer.add_text("model", "\n".join(f"    {line}" for line in repr(self.model).splitlines()), 0)
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
