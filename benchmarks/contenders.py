@@ -26,7 +26,7 @@ def _cnnkern(folder: Path, x: Any, threads: int) -> tuple[Run, str]:
     from cnnkern import models
 
     model = models.get((folder / "name").read_text("utf-8"))(weights=folder / "weights.npz").eval()
-    engine = cnnkern.compile(model, x.shape, threads=threads)
+    engine = cnnkern.compile(model, x.shape, threads=threads, copy=False)
     return lambda: engine(x), cnnkern.__version__
 
 

@@ -6,12 +6,13 @@ from __future__ import annotations
 import copy
 import pickle
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
 
 import cnnkern
-from cnnkern import _core
+from cnnkern import _core, nn
 from cnnkern import functional as F
 from cnnkern.engine import Executable
 from cnnkern.engine.planner import Lifetime, plan_memory
@@ -122,6 +123,32 @@ def test_snapshot_of_the_weights():
     block.stem *= 2
     assert np.array_equal(engine(x), before)
     assert np.array_equal(engine(normal(2, 3, 14, 14)).shape, (2, 5))
+
+
+def test_the_models_own_arrays_serve_without_a_copy():
+    layers, x = nn.Sequential(nn.Conv2d(3, 20, 3), nn.BatchNorm2d(20), nn.ReLU()), normal(2, 3, 12, 12)
+    for model in (layers, Block()):
+        engine = cnnkern.compile(model, x.shape, copy=False)
+        assert np.array_equal(engine(x), cnnkern.compile(model, x.shape)(x))
+    assert layers.training
+    engine = cnnkern.compile(layers, x.shape, copy=False)
+    assert {id(array) for array in engine._model.parameters()} == {id(array) for array in layers.parameters()}
+    for other in (copy.deepcopy(engine), pickle.loads(pickle.dumps(engine))):
+        assert np.array_equal(other(x), engine(x))
+    with pytest.raises(TypeError, match="copy must be True or False"):
+        cnnkern.compile(layers, x.shape, copy=0)
+
+
+def test_weights_are_held_once_beside_the_packed_ones():
+    x = normal(1, 64, 6, 6)
+    model = nn.Sequential(nn.Conv2d(64, 512, 3, bias=False), nn.BatchNorm2d(512)).eval()
+    model[1].running_var[:] = np.linspace(0.5, 2, 512)
+    expected = model(x)
+    tracemalloc.start()
+    engine = cnnkern.compile(model, x.shape, copy=False, winograd=False)
+    assert tracemalloc.get_traced_memory()[1] < model[0].weight.nbytes / 2
+    tracemalloc.stop()
+    assert relative(engine(x), expected) < 1e-6
 
 
 def test_copies_and_pickles():

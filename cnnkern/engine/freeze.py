@@ -11,6 +11,7 @@ from cnnkern import _core
 from cnnkern.engine.layout import NO_BORDER, Border, Layout, Use, widest
 from cnnkern.engine.options import DEFAULT, Options, labels
 from cnnkern.engine.planner import Lifetime, plan_memory
+from cnnkern.engine.rewrite import Scaled
 from cnnkern.engine.views import View, channel_views, place
 from cnnkern.graph import Array, Graph, Shape, Symbol
 
@@ -60,8 +61,9 @@ class Frozen:
         self._root = self._aliases()
         for index, symbol in enumerate(self.inputs):
             self.plan.input(self._new(symbol, False), index)
-        for symbol, array in self.graph.constants.items():
-            self.plan.constant(self._new(symbol, False), np.require(array, requirements=["C", "A"]))
+        for symbol, value in self.graph.constants.items():
+            array, scale = value if isinstance(value, Scaled) else (value, None)
+            self.plan.constant(self._new(symbol, False), np.require(array, requirements=["C", "A"]), scale)
         late = self._claim_outputs()
         for node, uses in zip(self.graph.nodes, self._layout.uses, strict=True):
             self._layer = names[node]

@@ -7,9 +7,11 @@ backward pass needs.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from cnnkern.engine.rewrite import Program, make_node
+from cnnkern.engine.rewrite import Program, Scaled, make_node
 from cnnkern.graph import Array, Attrs, Graph, Node, Symbol
 
 _ACTIVATIONS = ("relu", "leaky_relu", "clamp")
@@ -32,11 +34,11 @@ class Folder:
 
     def __init__(self) -> None:
         # The arrays are kept beside the result: an id is only good while its object lives.
-        self._done: dict[tuple[float, ...], tuple[tuple[Array | None, ...], Array, Array]] = {}
+        self._done: dict[tuple[float, ...], tuple[tuple[Any, ...], Scaled, Array]] = {}
 
     def fold(
-        self, weight: Array, bias: Array | None, norm: tuple[Array | None, ...], eps: float
-    ) -> tuple[Array, Array]:
+        self, weight: Array | Scaled, bias: Array | None, norm: tuple[Array | None, ...], eps: float
+    ) -> tuple[Scaled, Array]:
         """Weight and bias of a convolution that does what convolution and batch norm (mean, var, gamma, beta) did."""
         key = (eps, *(id(array) for array in (weight, bias, *norm)))
         if key not in self._done:
@@ -44,10 +46,9 @@ class Folder:
             assert mean is not None and var is not None
             scale = (1.0 if gamma is None else gamma) / np.sqrt(var + eps)
             shift = -mean if bias is None else bias.astype(np.float64) - mean
-            folded = weight.astype(np.float64) * scale.reshape(-1, *(1,) * (weight.ndim - 1))
             moved = shift * scale + (0.0 if beta is None else beta)
-            arrays = (weight, bias, *norm)
-            self._done[key] = arrays, folded.astype(np.float32), moved.astype(np.float32)
+            plain = weight.dense() if isinstance(weight, Scaled) else np.require(weight, requirements=["C", "A"])
+            self._done[key] = (weight, bias, *norm), Scaled(plain, scale), moved.astype(np.float32)
         return self._done[key][1:]
 
 

@@ -4,9 +4,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
-from cnnkern.graph import Array, Attrs, Graph, Node, OpDef, Symbol
+import numpy as np
+
+from cnnkern.graph import Array, Attrs, Graph, Node, OpDef, Shape, Symbol
+
+
+class Scaled(NamedTuple):
+    """A constant whose rows (of the first axis) count so many times each, in float64. Plans multiply while they pack, so
+    that the product needs no memory beside the packed weights."""
+
+    array: Array
+    scale: Array
+
+    @property
+    def shape(self) -> Shape:
+        return self.array.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.array.dtype
+
+    @property
+    def nbytes(self) -> int:
+        return self.array.nbytes
+
+    def dense(self) -> Array:
+        rows = self.scale.reshape(-1, *(1,) * (self.array.ndim - 1))
+        return (self.array.astype(np.float64) * rows).astype(np.float32)
 
 
 class Program:
@@ -16,7 +42,7 @@ class Program:
         self._graph = graph
         self.nodes = list(graph.nodes)
         self.outputs = list(graph.outputs)
-        self.constants = dict(graph.constants)
+        self.constants: dict[Symbol, Any] = dict(graph.constants)  # arrays or Scaled
 
     def readers(self) -> dict[Symbol, list[Node]]:
         """The nodes that read each symbol; an output of the graph counts as read by None."""
@@ -28,7 +54,7 @@ class Program:
             found.setdefault(symbol, []).append(None)
         return found
 
-    def constant(self, array: Array, name: str = "") -> Symbol:
+    def constant(self, array: Array | Scaled, name: str = "") -> Symbol:
         symbol = Symbol(array.shape, array.dtype, name)
         self.constants[symbol] = array
         return symbol

@@ -108,14 +108,17 @@ def build(
             return factory()
     with init.skipped():
         model = factory()
-    state = _read(weights)
-    model.load_state_dict(state if rename is None else rename(state, model))
+    given = isinstance(weights, Mapping)
+    state = weights if isinstance(weights, Mapping) else _read(weights)
+    state = state if rename is None else rename(state, model)
+    if given:
+        model.load_state_dict(state)
+    else:
+        model._adopt_state_dict(state)
     return model
 
 
-def _read(weights: str | os.PathLike[str] | Mapping[str, Any]) -> Mapping[str, Any]:
-    if isinstance(weights, Mapping):
-        return weights
+def _read(weights: str | os.PathLike[str]) -> Mapping[str, Any]:
     from cnnkern import io
 
     return io.load(weights)

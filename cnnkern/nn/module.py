@@ -229,11 +229,16 @@ class Module:
         return {name: array.copy() for name, array in self._state()}
 
     def _state(self) -> Iterator[tuple[str, Array]]:
+        for name, table, key in self._entries():
+            yield name, table[key]
+
+    def _entries(self) -> Iterator[tuple[str, dict[str, Any], str]]:
+        """Name of every parameter and buffer, and the table and key where it stands."""
         for prefix, module in self._walk(""):
             for table in (module._parameters, module._buffers):
-                for name, array in table.items():
+                for key, array in table.items():
                     if array is not None:
-                        yield (f"{prefix}.{name}" if prefix else name), array
+                        yield (f"{prefix}.{key}" if prefix else key), table, key
 
     def load_state_dict(self, mapping: Mapping[str, Any], strict: bool = True) -> Unmatched:
         """Copy arrays into the parameters and buffers of the same names.
@@ -245,6 +250,31 @@ class Module:
             ValueError: names missing or unexpected (only if `strict`), shapes that differ, values that are not
                 floating where float32 is stored; all of them in one message.
         """
+        unmatched, found = self._fitting(mapping, strict)
+        own = dict(self._state())
+        for name, value in found.items():
+            own[name][...] = value
+        return unmatched
+
+    def _adopt_state_dict(self, mapping: Mapping[str, Any]) -> None:
+        """`load_state_dict` of arrays that nobody else holds: they become the module's own where that needs no
+        conversion, so that a large model is not in memory twice. Errors as of `load_state_dict`."""
+        _, found = self._fitting(mapping, True)
+        names: dict[int, int] = {}  # how many names an array has
+        for array in (*(array for _, array in self._state()), *found.values()):
+            names[id(array)] = names.get(id(array), 0) + 1
+        for name, table, key in list(self._entries()):
+            if name not in found:
+                continue
+            target, value = table[key], found[name]
+            alone = names[id(target)] == names[id(value)] == 1 and value.base is None
+            if alone and value.dtype == target.dtype and value.flags.c_contiguous and value.flags.writeable:
+                table[key] = value
+            else:
+                target[...] = value
+
+    def _fitting(self, mapping: Mapping[str, Any], strict: bool) -> tuple[Unmatched, dict[str, Array]]:
+        """The arrays of a mapping that belong to this module, all of which fit."""
         if not isinstance(mapping, Mapping):
             raise TypeError(f"load_state_dict: expected a mapping from names to arrays, found {type(mapping).__name__}")
         own = dict(self._state())
@@ -265,9 +295,7 @@ class Module:
                 problems.append(f"{name}: expected {target.dtype}, found {value.dtype}")
         if problems:
             raise ValueError(f"load_state_dict: {type(self).__name__} does not fit:\n  " + "\n  ".join(problems))
-        for name, value in found.items():
-            own[name][...] = value
-        return Unmatched(missing, unexpected)
+        return Unmatched(missing, unexpected), found
 
     def astype(self, dtype: npt.DTypeLike) -> Self:
         """A copy whose floating parameters and buffers have `dtype` (float32 or float64).

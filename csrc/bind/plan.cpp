@@ -24,13 +24,21 @@ struct PyPlan {
     return plan.add_tensor(blocked ? blocked_tensor(plain, read_border(border)) : plain);
   }
 
-  void constant(int tensor, const py::array& array) {
+  void constant(int tensor, const py::array& array, const py::object& scale) {
     const bool integers = array.dtype().kind() == 'i';
     const ArrayView view = read_array(array, integers, false, "plan", 0);
     require(element_count(view.tensor) == element_count(plan.tensor(tensor)) &&
                 plan.tensor(tensor).layout == Layout::kPlain,
             "plan", "a constant must have its tensor's size");
-    plan.place_constant(tensor, view.pointer);
+    const double* rows = nullptr;
+    if (!scale.is_none()) {
+      const auto numbers = py::cast<py::array_t<double, py::array::c_style>>(scale);
+      require(!integers && array.ndim() > 0 && numbers.ndim() == 1 && numbers.size() == array.shape(0), "plan",
+              "a constant's scale must have one entry for each of its first axis");
+      rows = numbers.data();
+      keep.append(numbers);
+    }
+    plan.place_constant(tensor, view.pointer, rows);
     keep.append(array);
   }
 
@@ -110,8 +118,8 @@ void bind_plan(py::module_& m) {
       .def(
           "output", [](PyPlan& self, int tensor, int index) { self.plan.place_output(tensor, index); },
           py::arg("tensor"), py::arg("index"))
-      .def("constant", &PyPlan::constant, py::arg("tensor"), py::arg("array"),
-           "Uses the array's memory and keeps it alive.")
+      .def("constant", &PyPlan::constant, py::arg("tensor"), py::arg("array"), py::arg("scale") = py::none(),
+           "Uses the array's memory and keeps it alive; with a scale (float64), row i counts scale[i] times.")
       .def("step", &PyPlan::step, py::arg("op"), py::arg("attributes"), py::arg("tensors"),
            py::arg("views") = py::dict(), py::arg("algorithm") = "",
            "Adds a step; returns what was chosen and what it needs.")

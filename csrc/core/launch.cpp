@@ -113,7 +113,19 @@ void BufferList::give(Buffer buffer) {
   free_.push_back(std::move(buffer));
 }
 
-std::vector<Choice> choices(const Op& op, const std::string& algorithm, bool winograd) {
+namespace {
+
+// All nominal threads transposing. A product of few rows takes less than packing its matrix; convolutions never do.
+float packing_ns(const Kernel& kernel, const Op& op, const Variant& variant) {
+  constexpr float kBytesPerNs = 16;
+  Work work{};
+  kernel.prepare(op, variant, &work, nullptr);
+  return static_cast<float>(work.packed_bytes) / kBytesPerNs;
+}
+
+}  // namespace
+
+std::vector<Choice> choices(const Op& op, const std::string& algorithm, bool winograd, bool packed) {
   const Isa active = active_isa();
   std::vector<Choice> found;
   for (int i = 0; i < kKernelCount; ++i) {
@@ -128,7 +140,10 @@ std::vector<Choice> choices(const Op& op, const std::string& algorithm, bool win
     if (better_exists) continue;
     Variant variants[kMaxVariants];
     const int count = kernel->candidates(op, nominal_machine(kKernelTable[i].isa), variants);
-    for (int v = 0; v < count; ++v) found.push_back({kernel, variants[v]});
+    for (int v = 0; v < count; ++v) {
+      if (!packed && op.kind == OpKind::kMatmul) variants[v].ns += packing_ns(*kernel, op, variants[v]);
+      found.push_back({kernel, variants[v]});
+    }
   }
   std::stable_sort(found.begin(), found.end(),
                    [](const Choice& a, const Choice& b) { return a.variant.ns < b.variant.ns; });

@@ -13,11 +13,11 @@ namespace {
 int64_t round_up(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
 // What a packed layout can depend on: the kernel, its tile and the operation apart from the image sizes.
-std::string pack_key(const Ready& ready, const void* weight) {
+std::string pack_key(const Ready& ready, const Weights& weights) {
   const Prepared& p = ready.prepared;
   std::string key;
   const auto put = [&](const auto& value) { key.append(reinterpret_cast<const char*>(&value), sizeof(value)); };
-  put(ready.kernel), put(weight), put(p.variant.tile);
+  put(ready.kernel), put(weights.rows), put(weights.scale), put(p.variant.tile);
   put(p.work.packed_bytes), put(p.work.pack_units);
   if (p.op.kind == OpKind::kMatmul) {
     put(p.op.matmul.n), put(p.op.matmul.k), put(p.op.matmul.transpose_b);
@@ -28,27 +28,54 @@ std::string pack_key(const Ready& ready, const void* weight) {
 }
 
 struct PackJob {
-  const Ready* ready;
-  const float* weight;
+  const Ready* ready;  // null: scaling is all there is to do
+  Weights weights;
+  float* scaled;  // null: nothing to scale
   void* packed;
 };
 
-void run_pack(void* opaque, int thread, int threads, Barrier&) {
+void run_pack(void* opaque, int thread, int threads, Barrier& barrier) {
   const PackJob& job = *static_cast<const PackJob*>(opaque);
+  const Weights& w = job.weights;
+  if (job.scaled) {
+    const Range part = share(w.row_count, thread, threads);
+    for (int64_t row = part.first; row < part.last; ++row)
+      for (int64_t i = row * w.row_size; i < (row + 1) * w.row_size; ++i)
+        job.scaled[i] = static_cast<float>(w.rows[i] * w.scale[row]);
+    barrier.wait();
+  }
+  if (!job.ready) return;
   const Prepared& prepared = job.ready->prepared;
   const Range part = share(prepared.work.pack_units, thread, threads);
-  if (part.first < part.last) job.ready->kernel->pack(prepared, part.first, part.last, job.weight, job.packed);
+  if (part.first < part.last)
+    job.ready->kernel->pack(prepared, part.first, part.last, job.scaled ? job.scaled : w.rows, job.packed);
 }
+
+Buffer room_to_scale(const Weights& w) { return Buffer(w.scale ? w.row_count * w.row_size * 4 : 0); }
 
 }  // namespace
 
 std::shared_ptr<const Buffer> PackedWeights::find_or_pack(const std::string& key, const Ready& ready,
-                                                          const float* weight) {
+                                                          const Weights& weights) {
   std::lock_guard<std::mutex> lock(mutex_);
   std::shared_ptr<const Buffer>& entry = entries_[key];
   if (!entry) {
     auto buffer = std::make_shared<Buffer>(ready.prepared.work.packed_bytes);
-    PackJob job{&ready, weight, buffer->data()};
+    const Buffer scaled = room_to_scale(weights);
+    PackJob job{&ready, weights, reinterpret_cast<float*>(scaled.data()), buffer->data()};
+    run_parallel(num_threads(), run_pack, &job);
+    entry = std::move(buffer);
+  }
+  return entry;
+}
+
+std::shared_ptr<const Buffer> PackedWeights::find_or_scale(const Weights& weights) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  const void* pointers[] = {weights.rows, weights.scale};
+  std::shared_ptr<const Buffer>& entry = entries_[std::string(reinterpret_cast<const char*>(pointers), sizeof(pointers))];
+  if (!entry) {
+    auto buffer = std::make_shared<Buffer>(room_to_scale(weights));
+    PackJob job{nullptr, weights, reinterpret_cast<float*>(buffer->data()), nullptr};
     run_parallel(num_threads(), run_pack, &job);
     entry = std::move(buffer);
   }
@@ -107,7 +134,11 @@ void Plan::place_output(int tensor, int index) {
   outputs_.push_back(tensor);
 }
 
-void Plan::place_constant(int tensor, void* pointer) { place(tensor, Place::kConstant, 0, pointer); }
+void Plan::place_constant(int tensor, void* pointer, const double* scale) {
+  require(!scale || packed_, "plan", "only weights that are packed once can be scaled");
+  place(tensor, Place::kConstant, 0, pointer);
+  slots_[tensor].scale = scale;
+}
 
 StepReport Plan::add_step(const std::string& name, const Attributes& attributes, const std::vector<int>& args,
                           const Tensors& views, const std::string& algorithm) {
@@ -136,7 +167,9 @@ StepReport Plan::add_step(const std::string& name, const Attributes& attributes,
   for (const Tensor& t : tensors) empty |= t.present && element_count(t) == 0;
   require(!empty, name.c_str(), "a plan cannot hold empty tensors");
   const Op op = make_op(info, attributes, tensors);
-  const std::vector<Choice> found = choices(op, algorithm, winograd_);
+  const int weight = weight_argument(op.kind);
+  const bool packed = packed_ && weight >= 0 && slots_.at(args[weight]).place == Place::kConstant;
+  const std::vector<Choice> found = choices(op, algorithm, winograd_, packed);
   if (found.empty())
     throw std::invalid_argument(name + ": " +
                                 (algorithm.empty() ? "no kernel" : "algorithm '" + algorithm + "' not able") +
@@ -167,13 +200,30 @@ void Plan::pack_constants() {
     if (work.packed_bytes == 0) continue;
     const Slot& weight = slots_[entry.args[weight_argument(entry.ready->prepared.op.kind)]];
     if (packed_ && weight.place == Place::kConstant) {
-      entry.packed = packed_->find_or_pack(pack_key(*entry.ready, weight.pointer), *entry.ready,
-                                           static_cast<const float*>(weight.pointer));
+      entry.packed = packed_->find_or_pack(pack_key(*entry.ready, weights(weight)), *entry.ready, weights(weight));
     } else {
       entry.pack = true;
       pack_bytes_ = std::max(pack_bytes_, round_up(work.packed_bytes));
     }
   }
+}
+
+Weights Plan::weights(const Slot& slot) {
+  const int64_t rows = slot.tensor.n;
+  return {static_cast<const float*>(slot.pointer), slot.scale, rows, element_count(slot.tensor) / rows};
+}
+
+// What a kernel takes as it is, it takes scaled.
+void Plan::scale_constants() {
+  for (const Entry& entry : entries_)
+    for (size_t i = 0; i < entry.args.size(); ++i) {
+      if (entry.args[i] < 0 || (entry.packed && static_cast<int>(i) == weight_argument(entry.ready->prepared.op.kind)))
+        continue;
+      Slot& slot = slots_[entry.args[i]];
+      if (!slot.scale) continue;
+      scaled_.push_back(packed_->find_or_scale(weights(slot)));
+      slot.pointer = scaled_.back()->data(), slot.scale = nullptr;
+    }
 }
 
 void Plan::freeze(int64_t arena_bytes) {
@@ -191,6 +241,7 @@ void Plan::freeze(int64_t arena_bytes) {
     scratch_bytes_ = std::max(scratch_bytes_, round_up(entry.ready->prepared.work.scratch_bytes));
   }
   pack_constants();
+  scale_constants();
   frozen_ = true;
 }
 

@@ -14,10 +14,19 @@
 
 namespace cnnkern {
 
+// Weights as they are given: row i (of the first axis) counts scale[i] times, as folding a batch norm wants it; null: once.
+struct Weights {
+  const float* rows;
+  const double* scale;
+  int64_t row_count, row_size;
+};
+
 // Packed weights, shared by all plans of one model: the key says which weight, kernel and variant.
 class PackedWeights {
  public:
-  std::shared_ptr<const Buffer> find_or_pack(const std::string& key, const Ready& ready, const float* weight);
+  std::shared_ptr<const Buffer> find_or_pack(const std::string& key, const Ready& ready, const Weights& weights);
+  // The scaled weights themselves, for kernels that take them as they are.
+  std::shared_ptr<const Buffer> find_or_scale(const Weights& weights);
   int64_t bytes() const;
 
  private:
@@ -47,7 +56,8 @@ class Plan {
   void place_arena(int tensor, int64_t offset);
   void place_input(int tensor, int index);
   void place_output(int tensor, int index);
-  void place_constant(int tensor, void* pointer);
+  // `scale`, one number for each of the first axis, or null: lives as long as the constant.
+  void place_constant(int tensor, void* pointer, const double* scale = nullptr);
 
   // `args` are tensor numbers, -1 where left out; `view[i]`, if present, replaces the shape of plain argument i (same size).
   StepReport add_step(const std::string& op, const Attributes& attributes, const std::vector<int>& args,
@@ -75,6 +85,7 @@ class Plan {
     int64_t where = 0;  // bytes into the arena, index of the caller's array, or elements into the whole
     int whole = -1;     // the tensor that it lives in
     void* pointer = nullptr;
+    const double* scale = nullptr;  // constants: the rows count so many times
   };
   struct Entry {
     std::shared_ptr<const Ready> ready;
@@ -83,15 +94,18 @@ class Plan {
     std::shared_ptr<const Buffer> packed;
     bool pack = false;
   };
+  static Weights weights(const Slot& slot);
   void place(int tensor, Place place, int64_t where, void* pointer);
   void* resolve(const Slot& slot, char* arena, void* const* inputs, void* const* outputs) const;
   void pack_constants();
+  void scale_constants();
 
   std::shared_ptr<PackedWeights> packed_;
   const bool winograd_;
   std::vector<Slot> slots_;
   std::vector<int> inputs_, outputs_;
   std::vector<Entry> entries_;
+  std::vector<std::shared_ptr<const Buffer>> scaled_;
   bool frozen_ = false;
   int64_t arena_bytes_ = 0, shared_bytes_ = 0, scratch_bytes_ = 0, pack_bytes_ = 0;
   double predicted_ns_ = 0;

@@ -39,8 +39,7 @@ int candidates(const Op& op, const Machine& machine, Variant* out) {
   constexpr double kLaunchNs = 2000;
   const double rows = static_cast<double>(m.m), columns = static_cast<double>((m.n + kLanes - 1) / kLanes * kLanes);
   const double depth = static_cast<double>(m.k), share = kTileShare * (m.m < 4 ? rows / 4 : 1.0);
-  const double work =
-      2 * rows * columns * depth / (machine.flops_per_ns * share) + (rows + columns) * depth * 4 / kPackBytesPerNs;
+  const double work = 2 * rows * columns * depth / (machine.flops_per_ns * share) + rows * depth * 4 / kPackBytesPerNs;
   const double bytes = (rows * depth + columns * depth + rows * columns) * 4;
   out[0] = Variant{};
   out[0].ns = static_cast<float>(work / machine.threads + bytes / machine.memory_bytes_per_ns + kLaunchNs);
