@@ -12,19 +12,21 @@ from cnnkern.graph import Array, Attrs, Graph, Node, OpDef, Shape, Symbol
 
 
 class Scaled(NamedTuple):
-    """A constant whose rows (of the first axis) count so many times each, in float64. Plans multiply while they pack, so
-    that the product needs no memory beside the packed weights."""
+    """A constant whose rows (of the first axis) count so many times each, in float64.
+
+    Plans multiply while they pack, so that the product needs no memory beside the packed weights.
+    """
 
     array: Array
     scale: Array
 
     @property
     def shape(self) -> Shape:
-        return self.array.shape
+        return tuple(self.array.shape)
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return self.array.dtype
+        return np.dtype(self.array.dtype)
 
     @property
     def nbytes(self) -> int:

@@ -48,7 +48,8 @@ struct Choice {
 // Every variant of every kernel that can serve `op` on the active instruction set (a kernel that it lacks comes from the
 // next one down), the cheapest first. `algorithm` keeps only that kernel; "" keeps all, but those named winograd_* only if
 // `winograd` allows their rounding. `packed`: the weights are packed once, so that packing costs nothing.
-std::vector<Choice> choices(const Op& op, const std::string& algorithm = "", bool winograd = false, bool packed = false);
+std::vector<Choice> choices(const Op& op, const std::string& algorithm = "", bool winograd = false,
+                            bool packed = false);
 
 // A kernel made ready for one operation, with the memory of its table.
 struct Ready {

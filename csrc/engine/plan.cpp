@@ -72,7 +72,8 @@ std::shared_ptr<const Buffer> PackedWeights::find_or_pack(const std::string& key
 std::shared_ptr<const Buffer> PackedWeights::find_or_scale(const Weights& weights) {
   std::lock_guard<std::mutex> lock(mutex_);
   const void* pointers[] = {weights.rows, weights.scale};
-  std::shared_ptr<const Buffer>& entry = entries_[std::string(reinterpret_cast<const char*>(pointers), sizeof(pointers))];
+  std::shared_ptr<const Buffer>& entry =
+      entries_[std::string(reinterpret_cast<const char*>(pointers), sizeof(pointers))];
   if (!entry) {
     auto buffer = std::make_shared<Buffer>(room_to_scale(weights));
     PackJob job{nullptr, weights, reinterpret_cast<float*>(buffer->data()), nullptr};

@@ -10,7 +10,7 @@
 namespace CNNKERN_NAMESPACE {
 namespace {
 
-constexpr int kMostRows = 16;  // beyond, multiplying costs more than packing b does
+constexpr int kMostRows = 16;                        // beyond, multiplying costs more than packing b does
 constexpr int kRowGroup = kRegisters == 32 ? 8 : 4;  // rows of a together
 constexpr int kStepRows = 4;                         // the same for b as (K, N)
 constexpr int64_t kUnitColumns = 48;                 // a multiple of vectors and of kColumnBlock
