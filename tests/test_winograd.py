@@ -34,6 +34,10 @@ def test_error_against_direct_sums(shape, isa):
     print(f"rms error: direct {plain:.2e}, F(2x2) {small / plain:.2f} and F(4x4) {large / plain:.2f} times that")
     assert small < 1.2 * plain
     assert large < 3 * plain
+    if isa == "avx512":
+        rows = error(F.conv2d(x, weight, padding=1, algorithm="winograd_4x4_rows"), exact)
+        print(f"by rows {rows / plain:.2f} times that")
+        assert rows < 3 * plain
 
 
 @pytest.mark.parametrize("shape", [(1, 64, 27, 27), (2, 130, 8, 9)])

@@ -100,10 +100,10 @@ template <> struct Winograd<2, 5> : SixPoints {
 };
 
 // One tile of kSize x kSize pixels (rows and columns from `rows` and `columns` on are zeros that memory does not hold)
-// of kLanes channels; to[(i * kSize + j) * frequency] receives its transform.
+// of kLanes channels; to[i * row + j * column] receives its transform.
 template <class F, bool kWhole>
 CNNKERN_INLINE void transform_input(const float* x, int64_t row_step, int64_t rows, int64_t columns, float* to,
-                                    int64_t frequency) {
+                                    int64_t row, int64_t column) {
   constexpr int kSize = F::kSize;
   Vec half[kSize][kSize];
   unroll<kSize>([&](auto i) CNNKERN_LAMBDA {
@@ -117,7 +117,7 @@ CNNKERN_INLINE void transform_input(const float* x, int64_t row_step, int64_t ro
     Vec d[kSize], t[kSize];
     unroll<kSize>([&](auto i) CNNKERN_LAMBDA { d[i] = half[i][j]; });
     F::input(d, t);
-    unroll<kSize>([&](auto i) CNNKERN_LAMBDA { store(to + (i * kSize + j) * frequency, t[i]); });
+    unroll<kSize>([&](auto i) CNNKERN_LAMBDA { store(to + i * row + j * column, t[i]); });
   });
 }
 

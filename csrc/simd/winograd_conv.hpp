@@ -14,46 +14,32 @@
 // The result differs from that of direct summation by rounding: measured in tests/test_winograd.py. A value that is not
 // finite reaches every pixel of the tiles that read it.
 #pragma once
-#include "simd/conv_geometry.hpp"
-#include "simd/conv_sweep.hpp"
-#include "simd/winograd.hpp"
+#include "simd/winograd_maps.hpp"
 
 namespace CNNKERN_NAMESPACE {
 namespace {
 
-// What follows from the operation and a variant. `in` and `out` are the maps of the forward direction.
-struct WinogradPlan {
-  Tensor in, out, residual;
-  int64_t top, left;             // padding before
-  int64_t rows, columns, tiles;  // tiles of an image; of all images
-  int64_t group, groups;         // tiles of a group
-  int64_t in_blocks, out_blocks;
+// What follows from the operation and a variant.
+struct WinogradPlan : WinogradMaps {
+  int64_t group, groups;                       // tiles of a group
   int64_t panels;                              // of kTileBlocks blocks
-  int64_t channels;                            // input channels, with those that fill up the last step
   int64_t slice, slices;                       // input channels whose filters of a panel are transformed together
   int64_t kept;                                // transformed slices that scratch holds: all of them or one
   int64_t input_frequency, product_frequency;  // floats between frequencies of a group's transformed input and products
   int64_t filter_frequency;                    // floats between frequencies of a slice of transformed filters
 };
 
-constexpr int64_t odd_lines(int64_t floats) { return floats / kBlock % 2 == 0 ? floats + kBlock : floats; }
-
 // Bytes of transformed filters that are made at once: together with what they are multiplied with they stay in L2.
 constexpr int64_t kSliceBytes = 320 << 10;
 
 template <class F>
 CNNKERN_INLINE WinogradPlan winograd_plan(const Conv& c, int64_t group) {
-  constexpr int64_t kFrequencies = F::kSize * F::kSize, kM = F::kOutputs;
+  constexpr int64_t kFrequencies = F::kSize * F::kSize;
   WinogradPlan p{};
-  p.in = c.x, p.out = c.y, p.residual = c.residual;
-  p.top = c.padding[1], p.left = c.padding[2];
-  p.rows = (p.out.h + kM - 1) / kM, p.columns = (p.out.w + kM - 1) / kM;
-  p.tiles = p.out.n * p.rows * p.columns;
+  static_cast<WinogradMaps&>(p) = winograd_maps<F>(c);
   p.group = group;
   p.groups = (p.tiles + group - 1) / group;
-  p.in_blocks = blocks_of(p.in.c), p.out_blocks = blocks_of(p.out.c);
   p.panels = (p.out_blocks + kTileBlocks - 1) / kTileBlocks;
-  p.channels = quarters_of(p.in.c) * kStepChannels;
   const int64_t channel_bytes = kFrequencies * kTileBlocks * kBlock * 4;
   const int64_t most_blocks = most(1, kSliceBytes / (channel_bytes * kBlock));
   p.slices = (p.in_blocks + most_blocks - 1) / most_blocks;
@@ -64,15 +50,6 @@ CNNKERN_INLINE WinogradPlan winograd_plan(const Conv& c, int64_t group) {
   p.product_frequency = odd_lines(kTileBlocks * group * kBlock);
   p.filter_frequency = odd_lines(least(p.slice, p.channels) * kTileBlocks * kBlock);
   return p;
-}
-
-template <class F>
-CNNKERN_INLINE bool winograd_serves(const Conv& c) {
-  for (int i = 1; i < 3; ++i)
-    if (c.stride[i] != 1 || c.dilation[i] != 1) return false;
-  return c.x.layout == Layout::kBlocked && c.y.layout == Layout::kBlocked && is_blocked(c.residual) && c.groups == 1 &&
-         c.w.h == F::kTaps && c.w.w == F::kTaps && c.w.d == 1 && c.x.d == 1 && c.y.d == 1 && c.padding[0] == 0 &&
-         border_suffices(c) && offsets_fit(c.x);
 }
 
 // Nanoseconds of the busiest nominal thread: products, transforms (loads and stores of 16 channels, nearly all of them
@@ -131,7 +108,7 @@ CNNKERN_INLINE void winograd_prepare(const Conv& c, const Variant& variant, Work
   work->phases = 1;
   work->units[0] = p.groups * p.panels;
   work->scratch_bytes = kFrequencies * 4 * (p.input_frequency + p.product_frequency + p.kept * p.filter_frequency);
-  work->packed_bytes = F::kTaps * F::kTaps * p.channels * p.out_blocks * kBlock * 4;
+  work->packed_bytes = winograd_packed_floats<F>(p) * 4;
   work->pack_units = p.out_blocks;
   const int64_t steps = p.slice / kStepChannels;
   work->table_bytes = static_cast<int64_t>(sizeof(WinogradPlan)) + steps * static_cast<int64_t>(sizeof(int32_t));
@@ -142,60 +119,18 @@ CNNKERN_INLINE void winograd_prepare(const Conv& c, const Variant& variant, Work
     *offset++ = static_cast<int32_t>(i / 4 * p.group * kBlock + i % 4 * kStepChannels);
 }
 
-// Output channels are packed as [panel][input channel][block of the panel][tap][16].
 CNNKERN_INLINE int64_t winograd_panel_blocks(const WinogradPlan& p, int64_t panel) {
   return least(kTileBlocks, p.out_blocks - panel * kTileBlocks);
 }
 
-// One block of output channels, each tap with its weight.
+// The transformed input of `count` tiles from `first` on. Channel block by channel block: neighbouring tiles then read
+// on along a few rows, which the hardware prefetches.
 template <class F>
-CNNKERN_INLINE void winograd_pack(const WinogradPlan& p, int64_t block, const float* weight, float* packed) {
-  constexpr int64_t kTaps = F::kTaps, kAll = kTaps * kTaps;
-  const int64_t panel = block / kTileBlocks, row = winograd_panel_blocks(p, panel) * kAll * kBlock;
-  packed += (panel * kTileBlocks * p.channels * kBlock + block % kTileBlocks * kBlock) * kAll;
-  const int64_t columns = p.in.c * kAll;
-  const auto place = [&](int64_t j) { return packed + j / kAll * row + j % kAll * kBlock; };
-  transpose_rows(weight + block * kBlock * columns, columns, least(kBlock, p.out.c - block * kBlock), columns, place);
-  for (int64_t c = 0; c < p.channels; ++c)
-    for (int64_t tap = 0; tap < kAll; ++tap) {
-      float* const lanes = packed + c * row + tap * kBlock;
-      const double factor = c < p.in.c ? F::kTap[tap / kTaps] * F::kTap[tap % kTaps] : 0.0;
-      for (int i = 0; i < kBlock; ++i)
-        lanes[i] = factor == 0.0 ? 0.0f : static_cast<float>(factor * static_cast<double>(lanes[i]));
-    }
-}
-
-// Where tile `index` lies.
-template <class F> struct WinogradTile {
-  int64_t n, h, w;  // first output pixel
-  WinogradTile(const WinogradPlan& p, int64_t index)
-      : n(index / (p.rows * p.columns)),
-        h(index / p.columns % p.rows * F::kOutputs),
-        w(index % p.columns * F::kOutputs) {}
-};
-
-// The transformed input of `count` tiles from `first` on.
-template <class F>
-void winograd_input(const WinogradPlan& p, const float* x, int64_t first, int64_t count, float* transformed) {
-  constexpr int kSize = F::kSize;
-  // Channel block by channel block: neighbouring tiles then read on along six rows, which the hardware prefetches.
-  for (int64_t block = 0; block < p.in_blocks; ++block) {
-    for (int64_t i = 0; i < count; ++i) {
-      const WinogradTile<F> tile(p, first + i);
-      const int64_t h = tile.h - p.top, w = tile.w - p.left;
-      const int64_t rows = p.in.h + p.in.after[1] - h, columns = p.in.w + p.in.after[2] - w;
-      const bool whole = rows >= kSize && columns >= kSize;
-      const float* const corner = at_block(p.in, x, tile.n, block, 0, h, w);
-      float* const target = transformed + (block * p.group + i) * kBlock;
-      for (int v = 0; v < kVecs; ++v) {
-        if (whole)
-          transform_input<F, true>(corner + v * kLanes, p.in.sh, rows, columns, target + v * kLanes, p.input_frequency);
-        else
-          transform_input<F, false>(corner + v * kLanes, p.in.sh, rows, columns, target + v * kLanes,
-                                    p.input_frequency);
-      }
-    }
-  }
+void winograd_inputs(const WinogradPlan& p, const float* x, int64_t first, int64_t count, float* transformed) {
+  for (int64_t block = 0; block < p.in_blocks; ++block)
+    for (int64_t i = 0; i < count; ++i)
+      winograd_input<F>(p, x, block, first + i, transformed + (block * p.group + i) * kBlock,
+                        F::kSize * p.input_frequency, p.input_frequency);
 }
 
 // One slice of a panel's filters, transformed: [frequency][input channel][block of the panel][16].
@@ -203,17 +138,25 @@ template <class F>
 void winograd_filters(const WinogradPlan& p, const float* packed, int64_t panel, int64_t slice, float* filters) {
   constexpr int64_t kAll = F::kTaps * F::kTaps;
   const int64_t blocks = winograd_panel_blocks(p, panel), first = slice * p.slice;
-  const int64_t rows = least(p.slice, p.channels - first) * blocks;
-  packed += (panel * kTileBlocks * p.channels + first * blocks) * kAll * kBlock;
-  for (int64_t row = 0; row < rows; ++row)
-    for (int64_t v = 0; v < kBlock; v += kLanes)
-      transform_filter<F>(packed + row * kAll * kBlock + v, filters + row * kBlock + v, p.filter_frequency);
+  const int64_t channels = least(p.slice, p.channels - first);
+  for (int64_t block = 0; block < blocks; ++block) {
+    const float* const from = packed + ((panel * kTileBlocks + block) * p.channels + first) * kAll * kBlock;
+    for (int64_t c = 0; c < channels; ++c)
+      for (int64_t v = 0; v < kBlock; v += kLanes)
+        transform_filter<F>(from + c * kAll * kBlock + v, filters + (c * blocks + block) * kBlock + v,
+                            p.filter_frequency);
+  }
 }
 
-// Lines that will be read soon, fetched into L2 a few at a time.
+// Lines of each block that will be read soon, fetched into L2 a few at a time.
 struct WinogradAhead {
   const char* next;
-  int64_t lines, at_once;
+  int64_t lines, at_once, blocks, block_bytes;
+
+  CNNKERN_LAMBDA void fetch() {
+    for (int64_t line = least(lines, at_once); line > 0; --line, --lines, next += 64)
+      for (int64_t block = 0; block < blocks; ++block) __builtin_prefetch(next + block * block_bytes, 0, 2);
+  }
 };
 
 // The products of `count` tiles with a panel, all frequencies, over the input channels of one slice: added to what
@@ -237,51 +180,8 @@ void winograd_products(const WinogradPlan& p, const float* transformed, const fl
       a.x = transformed + frequency * p.input_frequency + span.start * kBlock;
       a.y = products + frequency * p.product_frequency + span.start * kBlock;
       a.residual = slice > 0 ? a.y : nullptr;
-      for (int64_t line = least(ahead.lines, ahead.at_once); line > 0; --line, --ahead.lines, ahead.next += 64)
-        __builtin_prefetch(ahead.next, 0, 2);
+      ahead.fetch();
       tile_function<kStepChannels>(span.size, blocks)(a);
-    }
-  }
-}
-
-struct WinogradResult {
-  const float* bias;
-  const float* residual;
-  float* y;
-  Epilogue epilogue;
-};
-
-// The result of `count` tiles from `first` on and one panel.
-template <class F>
-void winograd_output(const WinogradPlan& p, const float* products, int64_t first, int64_t count, int64_t panel,
-                     const WinogradResult& result) {
-  const int64_t first_block = panel * kTileBlocks, end_block = first_block + winograd_panel_blocks(p, panel);
-  for (int64_t block = first_block; block < end_block; ++block) {
-    const int lanes = static_cast<int>(least(kBlock, p.out.c - block * kBlock));
-    for (int64_t i = 0; i < count; ++i) {
-      const WinogradTile<F> tile(p, first + i);
-      const int64_t rows = p.out.h - tile.h, columns = p.out.w - tile.w;
-      float* const y = at_block(p.out, result.y, tile.n, block, 0, tile.h, tile.w);
-      const float* const residual =
-          result.residual ? at_block(p.residual, result.residual, tile.n, block, 0, tile.h, tile.w) : nullptr;
-      const float* const from_products = products + ((block - first_block) * p.group + i) * kBlock;
-      for (int v = 0; v < kVecs; ++v) {
-        const int used = lanes_of(lanes, v);
-        const Vec bias = result.bias ? load_n(result.bias + block * kBlock + v * kLanes, used) : zero();
-        transform_output<F>(
-            from_products + v * kLanes, p.product_frequency, [&](int64_t r, int64_t s, Vec value) CNNKERN_LAMBDA {
-              if (r >= rows || s >= columns) return;
-              value = add(value, bias);
-              if (residual) value = add(value, load(residual + r * p.residual.sh + s * kBlock + v * kLanes));
-              float* const pixel = y + r * p.out.sh + s * kBlock + v * kLanes;
-              store(pixel, is_long(result.epilogue.activation) ? value : activate(result.epilogue, value));
-              if (used < kLanes) store(pixel, load_n(pixel, used));
-            });
-        if (is_long(result.epilogue.activation))
-          for (int64_t r = 0; r < least(rows, F::kOutputs); ++r)
-            activate_stored(result.epilogue.activation, y + r * p.out.sh + v * kLanes, least(columns, F::kOutputs),
-                            kBlock, used);
-      }
     }
   }
 }
@@ -313,18 +213,22 @@ template <class F> struct WinogradRun {
       ahead.at_once = (ahead.lines + calls - 1) / calls;
       winograd_products<F>(p, transformed, place, count, panel, slice, offsets, ahead, products);
     }
-    winograd_output<F>(p, products, first, count, panel, result);
+    for (int64_t block = 0; block < winograd_panel_blocks(p, panel); ++block)
+      for (int64_t i = 0; i < count; ++i)
+        winograd_output<F>(p, products + (block * p.group + i) * kBlock, p.product_frequency, first + i,
+                           panel * kTileBlocks + block, result);
   }
 
   // Panels are visited in a circle, so what is kept has been made when all have.
   bool is_made(int64_t index) const { return p.kept > 1 ? made == p.kept : index == last; }
 
   WinogradAhead ahead_of(int64_t panel, int64_t slice) const {
-    if (panel == p.panels || is_made(panel * p.slices + slice)) return {nullptr, 0, 0};
-    constexpr int64_t kAll = F::kTaps * F::kTaps;
-    const int64_t blocks = winograd_panel_blocks(p, panel), start = slice * p.slice;
-    const float* const from = packed + (panel * kTileBlocks * p.channels + start * blocks) * kAll * kBlock;
-    return {reinterpret_cast<const char*>(from), least(p.slice, p.channels - start) * blocks * kAll, 0};
+    if (panel == p.panels || is_made(panel * p.slices + slice)) return {};
+    constexpr int64_t kLines = F::kTaps * F::kTaps;
+    const int64_t start = slice * p.slice;
+    const float* const from = packed + (panel * kTileBlocks * p.channels + start) * kLines * kBlock;
+    return {reinterpret_cast<const char*>(from), least(p.slice, p.channels - start) * kLines, 0,
+            winograd_panel_blocks(p, panel), p.channels * kLines * 64};
   }
 };
 
@@ -341,7 +245,7 @@ CNNKERN_INLINE void winograd_run(const Prepared& prepared, int64_t first, int64_
                      products + kFrequencies * p.product_frequency};
   for (int64_t unit = first; unit < last; ++unit) {
     const int64_t panel = unit % p.panels, tile = unit / p.panels * p.group, count = least(p.group, p.tiles - tile);
-    if (unit == first || panel == 0) winograd_input<F>(p, argument(Conv::kX), tile, count, transformed);
+    if (unit == first || panel == 0) winograd_inputs<F>(p, argument(Conv::kX), tile, count, transformed);
     run.panel(transformed, tile, count, panel, unit + 1 < last ? (unit + 1) % p.panels : p.panels, result);
   }
 }
