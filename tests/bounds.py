@@ -75,6 +75,17 @@ def _conv(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
     return [(_sum_of_squares(case, values), dy.size / max(dy.shape[1], 1))]
 
 
+def _conv_scaled(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
+    """Scaled pixels may cancel: what counts is how large their parts are."""
+    x, weight, bias, residual, scale, shift, centre = values
+    column = scale.reshape(scale.shape[0] if scale.ndim > 1 else 1, -1, 1, 1)
+    size = (np.abs(x) + np.abs(_column(centre, x.ndim, 0))) * np.abs(column) + np.abs(_column(shift, x.ndim, 0))
+    squares = [None if value is None else np.square(value) for value in (size, weight, bias, residual)]
+    attrs = {key: value for key, value in case.attrs.items() if key != "input_activation"}
+    found = reference.conv2d(*squares, **{**attrs, "activation": "none"})
+    return [(np.sqrt(found), weight[0].size)]
+
+
 def _matmul(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
     length = values[0].shape[0 if case.attrs["transpose_a"] else 1]
     return [(_sum_of_squares(case, values, activation="none"), length)]
@@ -261,6 +272,7 @@ def _adaptive(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
 _PARTS = ("", "_grad")
 _RULES: dict[str, Callable[[Case, Any, Sequence[Array]], list[Term]]] = {
     **{f"conv{axes}d{part}": _conv for axes in (1, 2, 3) for part in ("", "_grad_input", "_grad_weight")},
+    "conv2d_scaled": _conv_scaled,
     "matmul": _matmul,
     **{f"{kind}_pool{n}d{part}": _average for kind in ("avg", "adaptive_avg") for n in (1, 2, 3) for part in _PARTS},
     "sum_to": _sum_to,

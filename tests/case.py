@@ -48,8 +48,9 @@ for _axes in (1, 2, 3):
     DEFAULTS[f"conv{_axes}d_grad_input"] = DEFAULTS[f"conv{_axes}d_grad_weight"] = {**_taps, "groups": 1}
     DEFAULTS[f"max_pool{_axes}d"] = DEFAULTS[f"max_pool{_axes}d_grad"] = _taps
     DEFAULTS[f"avg_pool{_axes}d"] = DEFAULTS[f"avg_pool{_axes}d_grad"] = {**_window, **_AVERAGE}
+DEFAULTS["conv2d_scaled"] = {**DEFAULTS["conv2d"], "input_activation": "none"}
 # Inputs of operations whose last ones are optional.
-_INPUTS = {"conv1d": 4, "conv2d": 4, "conv3d": 4, "matmul": 3}
+_INPUTS = {"conv1d": 4, "conv2d": 4, "conv3d": 4, "conv2d_scaled": 7, "matmul": 3}
 
 
 @dataclass(frozen=True)

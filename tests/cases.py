@@ -19,6 +19,7 @@ from window_rows import (
     CONV1D,
     CONV3D,
     CONV_EPILOGUE,
+    CONV_SCALED,
     MAX_POOL,
     P1,
     P3,
@@ -145,6 +146,10 @@ _CONV_LARGE = f"""
   2x96x57x57,96x1x3x3,96:{P1}:groups=96:stride=(2,2)
   1x128x29x29,128x4x3x3:{P1}:groups=32
 """
+_SCALED_LARGE = """
+  1x256x30x30,128x256x1x1,128,-,256,256,256:input_activation=relu
+  2x600x7x7,320x600x1x1,-,2x320x7x7,2x600x1x1
+"""
 _POOL_LARGE = f"""
   1x64x112x112:kernel=(3,3):stride=(2,2):{P1}:output_size=(56,56)
 """
@@ -212,6 +217,7 @@ ROWS: list[Case] = [
     *_conv_rows(CONV1D, "conv1d"),
     *_conv_rows(CONV3D, "conv3d"),
     *(parse(f"conv2d:{line}") for line in _lines(CONV_EPILOGUE + WINOGRAD)),
+    *(parse(f"conv2d_scaled:{line}") for line in _lines(CONV_SCALED)),
     *_pool_rows(POOL, "max_pool2d", "avg_pool2d"),
     *_pool_rows(MAX_POOL, "max_pool2d"),
     *_pool_rows(AVG_POOL, "avg_pool2d"),
@@ -224,6 +230,7 @@ ROWS: list[Case] = [
 ]
 LARGE: list[Case] = [
     *_conv_rows(_CONV_LARGE),
+    *(parse(f"conv2d_scaled:{line}") for line in _lines(_SCALED_LARGE)),
     *_pool_rows(_POOL_LARGE, "max_pool2d", "avg_pool2d"),
     *map(parse, _lines(_OTHERS_LARGE)),
 ]

@@ -124,6 +124,24 @@ def _conv(draw: Draw, op: str) -> Case:
     return conv_direction(case, op)
 
 
+def _conv_scaled(draw: Draw, op: str) -> Case:
+    """1x1 kernels; groups of whole blocks; one scale for all images or one for each."""
+    while True:
+        groups, c, o = (2, 16, 32) if draw.chance(0.15) else (1, draw.channels(), draw.channels())
+        n, size, stride = draw.batch(), draw.spatial(2), draw.sizes(2, lambda: draw.among(1, 1, 2, 3))
+        x, weight = (n, groups * c, *size), (groups * o, c, 1, 1)
+        attrs = {"stride": stride, "padding": ((0, 0),) * 2, "dilation": (1, 1), "groups": groups}
+        y = conv_output(x, weight, attrs)
+        if max(np.prod(x), np.prod(y)) <= _MOST_ELEMENTS and np.prod(y) * c <= _MOST_MACS:
+            break
+    vector = (groups * c,)
+    scale = draw.among(vector, (n, *vector), (n, *vector, 1, 1)) if n else vector
+    optional = [vector if draw.chance(0.6) else None for _ in range(2)]
+    bias, residual = (groups * o,) if draw.chance(0.5) else None, y if draw.chance(0.2) else None
+    active = draw.among("none", "relu")
+    return make(op, (x, weight, bias, residual, scale, *optional), input_activation=active, **attrs, **_epilogue(draw))
+
+
 def _matmul(draw: Draw, op: str) -> Case:
     while True:
         m, n, k = (draw.among(63, 64, 65, 127, 128, 129, 300) if draw.chance(0.15) else draw.size() for _ in range(3))
@@ -437,6 +455,7 @@ _UNARY_GRAD = [f"{op}_grad" for op in _UNARY if op not in ("negative", "scale")]
 # Operation -> how to draw a case, and how many cases --full runs.
 GENERATORS: dict[str, tuple[Callable[[Draw, str], Case], int]] = {
     **dict.fromkeys(("conv2d", "conv2d_grad_input", "conv2d_grad_weight"), (_conv, 2400)),
+    "conv2d_scaled": (_conv_scaled, 600),
     **dict.fromkeys(("conv1d", "conv1d_grad_input", "conv1d_grad_weight"), (_conv, 800)),
     **dict.fromkeys(("conv3d", "conv3d_grad_input", "conv3d_grad_weight"), (_conv, 800)),
     "matmul": (_matmul, 2200),

@@ -35,6 +35,17 @@ def _conv(t: Any, x: Any, w: Any, b: Any, residual: Any, a: Attrs) -> Any:
     return y if residual is None else y + residual
 
 
+def _conv_scaled(t: Any, x: Any, w: Any, b: Any, residual: Any, scale: Any, shift: Any, centre: Any, a: Attrs) -> Any:
+    """Without the activation of the result."""
+
+    def column(value: Any) -> Any:
+        return value.reshape(value.shape[0] if value.ndim > 1 else 1, -1, 1, 1)
+
+    x = (x if centre is None else x - column(centre)) * column(scale)
+    x = x if shift is None else x + column(shift)
+    return _conv(t, t.relu(x) if a["input_activation"] == "relu" else x, w, b, residual, a)
+
+
 def _conv_grad_input(t: Any, dy: Any, w: Any, a: Attrs) -> Any:
     """A transposed convolution to the padded size, cropped where the borders differ."""
     axes = dy.ndim - 2
@@ -221,6 +232,7 @@ _PLAIN: Sequence[str] = (
 FORWARD: dict[str, Callable[..., Any]] = {
     **{f"conv{axes}d": _conv for axes in (1, 2, 3)},
     **{f"conv{axes}d_grad_input": _conv_grad_input for axes in (1, 2, 3)},
+    "conv2d_scaled": _conv_scaled,
     "matmul": _matmul,
     **{f"max_pool{axes}d": _max_pool for axes in (1, 2, 3)},
     **{f"avg_pool{axes}d": _avg_pool for axes in (1, 2, 3)},

@@ -18,7 +18,7 @@ Values = list[Array | None]
 # Operations whose kernels only add, multiply by powers of two, compare or move: whole numbers come out exactly.
 EXACT = {
     *(f"conv{axes}d{part}" for axes in (1, 2, 3) for part in ("", "_grad_input", "_grad_weight")),
-    "matmul",
+    *("conv2d_scaled", "matmul"),
     *(f"{kind}_pool{n}d{part}" for kind in ("max", "adaptive_max") for n in (1, 2, 3) for part in ("", "_grad")),
     *("max_unpool", "max_unpool_grad", "fractional_max_pool_grad"),
     *("relu", "leaky_relu", "clamp", "relu_grad", "leaky_relu_grad", "clamp_grad"),

@@ -136,6 +136,17 @@ CONV_EPILOGUE = f"""
   1x40x5x6,33x40x1x1,33,-:activation=sigmoid
 """
 
+# x, weight, bias, residual, scale, shift, centre
+CONV_SCALED = """
+  1x16x4x4,16x16x1x1,-,-,16
+  2x40x5x6,33x40x1x1,33,-,40,40,40:input_activation=relu
+  2x40x5x6,33x40x1x1,33,2x33x5x6,2x40x1x1:activation=relu
+  3x24x7x7,80x24x1x1,-,-,3x24,24:activation=silu
+  1x1x1x1,1x1x1x1,1,-,1,1,1:input_activation=relu
+  1x64x15x14,70x64x1x1,70,-,64,-,64:stride=(2,2)
+  2x32x9x11,32x16x1x1,32,-,2x32,32,32:groups=2:input_activation=relu
+  1x560x3x5,48x560x1x1,-,-,560,560,560:input_activation=relu
+"""
 POOL = """
   2x16x8x8:kernel=(2,2):stride=(2,2):output_size=(4,4)
   1x17x7x7:kernel=(3,3):stride=(2,2):padding=((1,1),(1,1)):output_size=(4,4)

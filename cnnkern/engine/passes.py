@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from cnnkern.engine.loading import Scaling, pool_before_pointwise, scale_on_load
 from cnnkern.engine.rewrite import Program, Scaled, make_node
 from cnnkern.graph import Array, Attrs, Graph, Node, Symbol
 
@@ -35,6 +36,7 @@ class Folder:
     def __init__(self) -> None:
         # The arrays are kept beside the result: an id is only good while its object lives.
         self._done: dict[tuple[float, ...], tuple[tuple[Any, ...], Scaled, Array]] = {}
+        self.scaling = Scaling()
 
     def fold(
         self, weight: Array | Scaled, bias: Array | None, norm: tuple[Array | None, ...], eps: float
@@ -151,6 +153,8 @@ def optimize_inference(graph: Graph, folder: Folder) -> Graph:
     fold_batch_norm(program, folder)
     fuse_residuals(program)
     fuse_activations(program)
+    pool_before_pointwise(program)
+    scale_on_load(program, folder.scaling)
     return program.graph()
 
 

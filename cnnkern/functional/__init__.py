@@ -10,6 +10,7 @@ of them) and ValueError for shapes and values that do not fit, and says what it 
 """
 
 from cnnkern.functional._eager import evaluate as _evaluate
+from cnnkern.functional._scaled_convolution import CONV2D_SCALED as _CONV2D_SCALED  # noqa: F401  (compiled graphs use it)
 from cnnkern.functional.activation import (
     glu,
     hardtanh,

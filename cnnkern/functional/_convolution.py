@@ -17,7 +17,8 @@ _SPATIAL = {"stride": 1, "padding": 0, "dilation": 1}
 _WINDOW = {1: "S", 2: "R, S", 3: "T, R, S"}
 
 
-def _core_attrs(node: Node) -> Attrs:
+def core_attrs(node: Node) -> Attrs:
+    """The attributes of a node as the core takes them."""
     attrs = dict(node.attrs)
     attrs["padding"] = tuple([before for before, _ in attrs["padding"]])  # what stands after follows from the shapes
     if len(attrs["stride"]) == 1:
@@ -36,7 +37,7 @@ def output_shape(x: Shape, w: Shape, attrs: Attrs) -> Shape:
     return x[0], w[0], *[output_size(size, kernel, s, pads[0], pads[1], d) for size, kernel, s, pads, d in rows]
 
 
-def _infer(inputs: Any, attrs: Attrs) -> tuple[Spec, ...]:
+def infer(inputs: Any, attrs: Attrs) -> tuple[Spec, ...]:
     return (Spec(output_shape(inputs[0].shape, inputs[1].shape, attrs), inputs[0].dtype),)
 
 
@@ -44,7 +45,7 @@ def _geometry(attrs: Attrs) -> Attrs:
     return {key: attrs[key] for key in ("stride", "padding", "dilation", "groups")}
 
 
-def _macs(y: Shape, weight: Shape) -> int:
+def macs(y: Shape, weight: Shape) -> int:
     return product(y) * product(weight[1:])
 
 
@@ -63,7 +64,7 @@ def _define(axes: int) -> Family:
 
     def lower(node: Node) -> list[KernelCall]:
         args = [(value, None if value is None else value.shape) for value in (*node.inputs, *node.outputs)]
-        return [KernelCall(node.op.name.replace(name, "conv2d"), _core_attrs(node), args)]
+        return [KernelCall(node.op.name.replace(name, "conv2d"), core_attrs(node), args)]
 
     def gradient(node: Node, dy: Symbol) -> tuple[Symbol | None, ...]:
         x, weight, bias, residual = node.inputs
@@ -91,24 +92,24 @@ def _define(axes: int) -> Family:
         axes,
         define(
             forward,
-            _infer,
+            infer,
             gradient=gradient,
             lower=lower,
-            macs=lambda node: _macs(node.outputs[0].shape, node.inputs[1].shape),
+            macs=lambda node: macs(node.outputs[0].shape, node.inputs[1].shape),
         ),
         define(
             grad_input,
             lambda inputs, attrs: (Spec(attrs["input_shape"], inputs[0].dtype),),
             gradient=grad_input_gradient,
             lower=lower,
-            macs=lambda node: _macs(node.inputs[0].shape, node.inputs[1].shape),
+            macs=lambda node: macs(node.inputs[0].shape, node.inputs[1].shape),
         ),
         define(
             grad_weight,
             lambda inputs, attrs: (Spec(attrs["weight_shape"], inputs[0].dtype),),
             gradient=grad_weight_gradient,
             lower=lower,
-            macs=lambda node: _macs(node.inputs[1].shape, node.attrs["weight_shape"]),
+            macs=lambda node: macs(node.inputs[1].shape, node.attrs["weight_shape"]),
         ),
     )
 

@@ -84,6 +84,35 @@ def conv2d(
 
 
 @np.errstate(invalid="ignore", over="ignore")
+def conv2d_scaled(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    residual: Array | None,
+    scale: Array,
+    shift: Array | None = None,
+    centre: Array | None = None,
+    *,
+    input_activation: str = "none",
+    **attrs: Any,
+) -> Array:
+    """conv2d of input_activation((x - centre) * scale + shift).
+
+    scale: (C) or (N, C); shift, centre: (C); the rest as for conv2d.
+    """
+    x = exact(x)
+    column = (1,) * (x.ndim - 2)
+    scale = exact(scale)
+    per_image = scale.shape[0] if scale.ndim > 1 else 1
+    if centre is not None:
+        x = x - exact(centre).reshape(-1, *column)
+    x = x * scale.reshape(per_image, -1, *column)
+    if shift is not None:
+        x = x + exact(shift).reshape(-1, *column)
+    return conv2d(activate(x, input_activation, 0, 0, 0), weight, bias, residual, **attrs)
+
+
+@np.errstate(invalid="ignore", over="ignore")
 def conv2d_grad_input(
     dy: Array,
     weight: Array,

@@ -24,6 +24,7 @@ _SUM = 1e-5  # sums of up to some thousand products
 _SUMS = (
     "conv1d",
     "conv2d",
+    "conv2d_scaled",
     "conv3d",
     "matmul",
     "batch_norm",
@@ -39,7 +40,7 @@ _SUMS = (
 _EXACT = (  # on whole numbers
     *(f"conv{rank}d{part}" for rank in (1, 2, 3) for part in ("", "_grad_input", "_grad_weight")),
     *(f"{kind}_pool{rank}d{part}" for kind in ("max", "adaptive_max") for rank in (1, 2, 3) for part in ("", "_grad")),
-    *("matmul", "max_unpool", "max_unpool_grad", "maximum", "minimum", "abs", "threshold"),
+    *("conv2d_scaled", "matmul", "max_unpool", "max_unpool_grad", "maximum", "minimum", "abs", "threshold"),
     *("relu", "relu_grad", "leaky_relu", "leaky_relu_grad", "clamp", "clamp_grad", "negative", "square", "square_grad"),
     *("scale", "add", "subtract", "multiply", "sum_to", "expand", "concat", "slice", "pad", "permute", "resample"),
 )

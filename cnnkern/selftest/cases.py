@@ -66,6 +66,17 @@ def _convolution(values: Values) -> Iterator[Case]:
         yield Case(f"{name}_grad_weight", (x, dy), {"weight_shape": w_shape, **geometry})
 
 
+def _scaled_convolution(values: Values) -> Iterator[Case]:
+    """1x1 kernels on one block of the caches and on more."""
+    for n, c, o, size in ((2, 40, 35, 9), (1, 530, 70, 14)):
+        geometry = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}
+        x, w, vector = values(n, c, size, size), values(o, c, 1, 1), values(c)
+        normalized = (x, w, values(o), None, vector, values(c), values(c))
+        yield Case("conv2d_scaled", normalized, {**geometry, "input_activation": "relu"})
+        gated = (x, w, None, values(n, o, size, size), values(n, c, 1, 1), None, None)
+        yield Case("conv2d_scaled", gated, {**geometry, "activation": "relu"})
+
+
 def _matrix_product(values: Values) -> Iterator[Case]:
     for i, (m, n, k) in enumerate(
         ((1, 10, 1568), (5, 17, 33), (37, 64, 100), (16, 31, 1), (64, 100, 256), (130, 300, 700))
@@ -310,6 +321,7 @@ def _training(values: Values) -> Iterator[Case]:
 
 PARTS: tuple[tuple[str, Callable[[Values], Iterator[Case]]], ...] = (
     ("Convolution", _convolution),
+    ("Convolution of scaled pixels", _scaled_convolution),
     ("Matrix product", _matrix_product),
     ("Pooling", _pooling),
     ("Batch normalization", _normalization),

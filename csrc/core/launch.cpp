@@ -166,7 +166,8 @@ std::shared_ptr<const Ready> make_ready(const Op& op, const Choice& choice) {
 
 int weight_argument(OpKind kind) {
   switch (kind) {
-    case OpKind::kConv2d: return Conv::kW;
+    case OpKind::kConv2d:
+    case OpKind::kConv2dScaled: return Conv::kW;
     case OpKind::kConv2dGradInput: return 1;
     case OpKind::kMatmul: return Matmul::kB;
     default: return -1;

@@ -37,16 +37,21 @@ struct Epilogue {
 };
 
 // conv2d:              x, w, bias?, residual? -> y
+// conv2d_scaled:       x, w, bias?, residual?, scale, shift?, centre? -> y      convolution of act((x - centre) scale + shift)
 // conv2d_grad_input:   y (dy), w -> x (dx)
 // conv2d_grad_weight:  x, y (dy) -> w (dw)
 struct Conv {
-  enum Arg { kX, kW, kBias, kResidual, kY };  // kX (N, C, D, H, W); kW (O, C/groups, T, R, S) plain; kBias (1, O); kY as kX
+  // kX (N, C, D, H, W); kW (O, C/groups, T, R, S) plain; kBias (1, O); kY as kX; kScale (1 or N, C) plain or blocked; kShift
+  // and kCentre (1, C)
+  enum Arg { kX, kW, kBias, kResidual, kY, kScale, kShift, kCentre };
   enum InputGradArg { kGiDy, kGiW, kGiDx };
   enum WeightGradArg { kGwX, kGwDy, kGwDw };
   Tensor x, w, bias, residual, y;
+  Tensor scale, shift, centre;                 // conv2d_scaled only
   int64_t stride[3], padding[3], dilation[3];  // D, H, W; padding is what stands before, what stands after follows from y
   int64_t groups;
   Epilogue epilogue;
+  Activation input_activation;  // conv2d_scaled only: kNone or kRelu
 };
 
 // matmul: y (M, N) = act(op(a) op(b) + bias); a is (M, K) or, transposed, (K, M); b is (K, N) or, transposed, (N, K)
@@ -249,7 +254,7 @@ struct Peak {
 };
 
 enum class OpKind : int32_t {
-  kConv2d, kConv2dGradInput, kConv2dGradWeight,
+  kConv2d, kConv2dScaled, kConv2dGradInput, kConv2dGradWeight,
   kMatmul,
   kMaxPool2d, kMaxPool2dGrad, kAvgPool2d, kAvgPool2dGrad,
   kBatchNorm, kBatchNormTraining, kBatchNormGrad,

@@ -24,12 +24,29 @@ void check_geometry(const char* name, const Conv& conv) {
   }
 }
 
+// One number per input channel; `images`: may differ from image to image.
+void check_channels(const char* name, const char* what, const Tensor& t, const Tensor& x, bool images) {
+  require(!t.present || (t.c == x.c && t.d * t.h * t.w == 1 && (t.n == 1 || (images && t.n == x.n))), name,
+          std::string(what) + " must have one entry per input channel");
+}
+
+void read_scaling(const char* name, const Attributes& attributes, const Tensors& args, Conv& conv) {
+  conv.scale = args[Conv::kScale], conv.shift = args[Conv::kShift], conv.centre = args[Conv::kCentre];
+  check_channels(name, "scale", conv.scale, conv.x, true);
+  check_channels(name, "shift", conv.shift, conv.x, false);
+  check_channels(name, "centre", conv.centre, conv.x, false);
+  const std::string word = attributes.word("input_activation", "none");
+  require(word == "none" || word == "relu", name, "there is no input_activation '" + word + "'");
+  conv.input_activation = word == "relu" ? Activation::kRelu : Activation::kNone;
+}
+
 }  // namespace
 
 void make_conv2d(const OpInfo& info, const Attributes& attributes, const Tensors& args, Op& op) {
   Conv& conv = op.conv;
   switch (info.kind) {
     case OpKind::kConv2d:
+    case OpKind::kConv2dScaled:
       conv.x = args[Conv::kX], conv.w = args[Conv::kW], conv.y = args[Conv::kY];
       conv.bias = args[Conv::kBias], conv.residual = args[Conv::kResidual];
       break;
@@ -38,11 +55,13 @@ void make_conv2d(const OpInfo& info, const Attributes& attributes, const Tensors
       break;
     default: conv.x = args[Conv::kGwX], conv.y = args[Conv::kGwDy], conv.w = args[Conv::kGwDw];
   }
+  const bool forward = info.kind == OpKind::kConv2d || info.kind == OpKind::kConv2dScaled;
+  if (info.kind == OpKind::kConv2dScaled) read_scaling(info.name, attributes, args, conv);
   attributes.spatial("stride", 1, conv.stride);
   attributes.spatial("padding", 0, conv.padding);
   attributes.spatial("dilation", 1, conv.dilation);
   conv.groups = attributes.integer("groups", 1);
-  conv.epilogue = info.kind == OpKind::kConv2d ? read_epilogue(info.name, attributes, true) : Epilogue{};
+  conv.epilogue = forward ? read_epilogue(info.name, attributes, true) : Epilogue{};
   require(conv.groups >= 1, info.name, "groups must be positive");
   require(conv.w.n % conv.groups == 0 && conv.x.c == checked_product(conv.w.c, conv.groups, info.name), info.name,
           "weight " + shape_text(conv.w) + " in " + std::to_string(conv.groups) + " groups does not fit input " +

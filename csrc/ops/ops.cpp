@@ -15,6 +15,7 @@ constexpr unsigned bits(int first, Rest... rest) {
 const OpInfo kOps[] = {
     // name, kind, arguments, maps, outputs, integers, optional, planewise, make
     {"conv2d", OpKind::kConv2d, 5, bits(0, 3, 4), bits(4), 0, bits(2, 3), false, make_conv2d},
+    {"conv2d_scaled", OpKind::kConv2dScaled, 8, bits(0, 3, 4, 5), bits(4), 0, bits(2, 3, 6, 7), false, make_conv2d},
     {"conv2d_grad_input", OpKind::kConv2dGradInput, 3, bits(0, 2), bits(2), 0, 0, false, make_conv2d},
     {"conv2d_grad_weight", OpKind::kConv2dGradWeight, 3, bits(0, 1), bits(2), 0, 0, false, make_conv2d},
     {"matmul", OpKind::kMatmul, 4, 0, bits(3), 0, bits(2), false, make_matmul},
@@ -171,7 +172,7 @@ Op make_op(const OpInfo& info, const Attributes& attributes, const Tensors& args
 Border border_needed(const Op& op, int index) {
   Border border;
   const Conv& conv = op.conv;
-  const bool forward_input = (op.kind == OpKind::kConv2d && index == Conv::kX) ||
+  const bool forward_input = ((op.kind == OpKind::kConv2d || op.kind == OpKind::kConv2dScaled) && index == Conv::kX) ||
                              (op.kind == OpKind::kConv2dGradWeight && index == Conv::kGwX);
   const bool gradient_input = op.kind == OpKind::kConv2dGradInput && index == Conv::kGiDy;
   const int64_t size[3] = {conv.x.d, conv.x.h, conv.x.w}, out[3] = {conv.y.d, conv.y.h, conv.y.w};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The forward convolution as one sweep: what direct.cpp and pointwise.cpp share.
+// The forward convolution as one sweep: what the direct and pointwise kernels share.
 #pragma once
 #include "simd/conv_geometry.hpp"
 #include "simd/conv_sweep.hpp"
@@ -25,6 +25,28 @@ CNNKERN_INLINE Sweep forward_sweep(const Conv& c) {
   s.y = sweep_map(c.y, s.lanes, one);
   s.residual = sweep_map(c.residual, s.lanes, one);
   s.x.start = -(c.padding[0] * c.x.sd + c.padding[1] * c.x.sh + c.padding[2] * kBlock);
+  return s;
+}
+
+// The pixels of an image without gaps between rows and planes.
+CNNKERN_INLINE bool is_flat(const Tensor& t) {
+  return !t.present || ((t.h * t.d == 1 || t.sh == t.w * kBlock) && (t.d == 1 || t.sd == t.h * t.sh));
+}
+
+CNNKERN_INLINE bool is_pointwise(const Conv& c) {
+  return taps_of(c) == 1 && c.padding[0] == 0 && c.padding[1] == 0 && c.padding[2] == 0;
+}
+
+// The sweep of a 1x1 kernel.
+CNNKERN_INLINE Sweep pointwise_sweep(const Conv& c) {
+  Sweep s = forward_sweep(c);
+  const bool same_size = c.x.d == c.y.d && c.x.h == c.y.h && c.x.w == c.y.w;  // no stride, or nothing to stride over
+  if (same_size && is_flat(c.x) && is_flat(c.y) && is_flat(c.residual)) {
+    s.w *= s.d * s.h;
+    s.d = s.h = 1;
+    s.x.w = kBlock;
+  }
+  complete_sweep(s);
   return s;
 }
 
@@ -64,12 +86,21 @@ CNNKERN_INLINE void forward_pack(const Prepared& prepared, int64_t first, int64_
   for (int64_t unit = first; unit < last; ++unit) pack_lanes(s, unit, weight, static_cast<float*>(packed));
 }
 
+CNNKERN_INLINE SweepPointers forward_pointers(const Sweep& s, int64_t first, const Context& context) {
+  const auto argument = [&](int i) { return static_cast<float*>(context.args[i]); };
+  // The next step is probably divided as this one is.
+  const int64_t bytes = static_cast<int64_t>(context.prefetch_bytes);
+  const int64_t offset = s.by_channels ? bytes * first / s.units / 64 * 64 : 0;
+  const bool enough = bytes - offset >= s.chunk * panel_floats(s, kTileBlocks) * kFloat;
+  return {argument(Conv::kX),    static_cast<const float*>(context.packed),
+          argument(Conv::kBias), argument(Conv::kResidual),
+          argument(Conv::kY),    enough ? context.prefetch + offset : nullptr};
+}
+
 CNNKERN_INLINE void forward_run(const Prepared& prepared, int64_t first, int64_t last, const Context& context) {
   const Sweep& s = *static_cast<const Sweep*>(prepared.table);
-  const auto argument = [&](int i) { return static_cast<float*>(context.args[i]); };
-  const SweepPointers pointers = {argument(Conv::kX), static_cast<const float*>(context.packed), argument(Conv::kBias),
-                                  argument(Conv::kResidual), argument(Conv::kY)};
-  run_sweep(s, reinterpret_cast<const int32_t*>(&s + 1), prepared.op.conv.epilogue, pointers, first, last);
+  run_sweep(s, reinterpret_cast<const int32_t*>(&s + 1), prepared.op.conv.epilogue, forward_pointers(s, first, context),
+            first, last);
 }
 
 }  // namespace

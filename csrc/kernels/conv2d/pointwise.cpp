@@ -12,33 +12,16 @@
 namespace CNNKERN_NAMESPACE {
 namespace {
 
-// The pixels of an image without gaps between rows and planes.
-bool is_flat(const Tensor& t) {
-  return !t.present || ((t.h * t.d == 1 || t.sh == t.w * kBlock) && (t.d == 1 || t.sd == t.h * t.sh));
-}
-
-Sweep make_sweep(const Conv& c) {
-  Sweep s = forward_sweep(c);
-  const bool same_size = c.x.d == c.y.d && c.x.h == c.y.h && c.x.w == c.y.w;  // no stride, or nothing to stride over
-  if (same_size && is_flat(c.x) && is_flat(c.y) && is_flat(c.residual)) {
-    s.w *= s.d * s.h;
-    s.d = s.h = 1;
-    s.x.w = kBlock;
-  }
-  complete_sweep(s);
-  return s;
-}
-
 int candidates(const Op& op, const Machine& machine, Variant* out) {
   const Conv& c = op.conv;
-  if (taps_of(c) != 1 || c.padding[0] || c.padding[1] || c.padding[2] || !forward_serves(c)) return 0;
+  if (!is_pointwise(c) || !forward_serves(c)) return 0;
   // Slightly less than direct.cpp where both do the same, so that the choice is definite.
-  *out = {0, 0, {}, forward_ns(make_sweep(c), c, machine) - 100};
+  *out = {0, 0, {}, forward_ns(pointwise_sweep(c), c, machine) - 100};
   return 1;
 }
 
 void prepare(const Op& op, const Variant&, Work* work, void* table) {
-  const Sweep s = make_sweep(op.conv);
+  const Sweep s = pointwise_sweep(op.conv);
   forward_work(s, work);
   if (table) forward_table(s, op.conv, table);
 }
