@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import cnnkern
 from cnnkern import _core, cli
 
 
@@ -50,8 +51,14 @@ def test_a_convolution_by_every_algorithm(capsys: pytest.CaptureFixture[str], tm
     assert {row["isa"] for row in rows} == set(_core.isas())
     assert {row["algorithm"] for row in rows} >= {"direct", "im2col", "winograd_2x2", "winograd_4x4"}
     for row in rows:
-        assert 0 < float(row["low"]) <= float(row["median"]) <= float(row["high"])
-        assert 1e-8 < float(row["error"]) < 3e-6
+        assert (row["input"], row["weight"], row["threads"]) == (
+            "1x32x14x14",
+            "32x32x3x3",
+            str(cnnkern.get_num_threads()),
+        )
+        assert 0 < float(row["low_ms"]) <= float(row["median_ms"]) <= float(row["high_ms"])
+        assert float(row["predicted_ms"]) > 0 and float(row["gflop_per_s"]) > 0 and float(row["peak_gflop_per_s"]) > 0
+        assert 1e-8 < float(row["rms_error"]) < 3e-6
     assert cli.main([*command[:6], "--algorithm", "direct"]) == 0
     assert "im2col" not in capsys.readouterr().out
 

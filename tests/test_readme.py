@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -31,3 +33,21 @@ def test_links_to_files_of_the_project_lead_somewhere() -> None:
         links = re.findall(r"\]\(([^)#:]+)\)", prose)
         missing += [f"{page.name}: {link}" for link in links if not (page.parent / link).exists()]
     assert missing == []
+
+
+def test_the_example_kernel_compiles() -> None:
+    (code,) = re.findall(r"^```cpp\n(.*?)^```", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.M | re.S)
+    compiler = shutil.which("c++")
+    if compiler is None or not (ROOT / "csrc").is_dir():
+        pytest.skip("no compiler")
+    flags = [
+        "-std=c++20",
+        "-fsyntax-only",
+        "-Wall",
+        "-Werror",
+        "-Wno-unused-function",
+        f"-I{ROOT / 'csrc'}",
+        "-DCNNKERN_ISA=scalar",
+    ]
+    done = subprocess.run([compiler, *flags, "-xc++", "-"], input=code, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

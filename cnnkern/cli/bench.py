@@ -122,6 +122,13 @@ class _Result(NamedTuple):
     error: float | None
 
 
+_UNITS = {name: f"{name}_ms" for name in ("predicted", "median", "low", "high")} | {
+    "gflops": "gflop_per_s",
+    "peak": "peak_gflop_per_s",
+    "error": "rms_error",
+}
+
+
 def _convolution(options: argparse.Namespace) -> None:
     x, weight, attrs = _operands(options)
     isas = _core.isas() if options.isa == "all" else [options.isa or _core.isa()]
@@ -143,8 +150,9 @@ def _convolution(options: argparse.Namespace) -> None:
     if options.csv:
         with open(options.csv, "w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow(_Result._fields)
-            writer.writerows(found)
+            writer.writerow(["input", "weight", "threads", *(_UNITS.get(name, name) for name in _Result._fields)])
+            shapes = ["x".join(map(str, value.shape)) for value in (x, weight)]
+            writer.writerows([*shapes, threads, *result] for result in found)
 
 
 def _operands(options: argparse.Namespace) -> tuple[Array, Array, dict[str, Any]]:
