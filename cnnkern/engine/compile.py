@@ -231,8 +231,8 @@ def compile(
     algorithms: {layer: algorithm}, names of layers and alternatives as `Engine.explain` shows them. The `algorithms` of
     a tuned engine reproduce its choices.
     threads: at most so many (default: as `set_num_threads` says at each call).
-    copy: False lets the engine read the model's own arrays instead of a copy. It starts faster and needs less memory, but
-    the model must not change any more.
+    copy: False lets the engine read the model's own arrays instead of a copy. It starts faster and needs less memory,
+    but the model must not change any more.
 
     Raises TypeError or ValueError for wrong arguments, and what the model raises for this shape.
     """
