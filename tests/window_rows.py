@@ -104,7 +104,7 @@ CONV3D = """
 """
 
 # Winograd: filters in several slices, the last of them short; one panel and several; several groups of tiles, the last
-# smaller; few tiles; tiles that leave the map; 5x5.
+# smaller; few tiles; tiles that leave the map; 5x5; stride 2.
 WINOGRAD = f"""
   1x200x7x9,40x200x3x3,40:{P1}
   2x96x13x15,49x96x3x3,-,2x49x13x15:{P1}:activation=relu
@@ -114,6 +114,9 @@ WINOGRAD = f"""
   1x40x27x25,24x40x5x5,24:{P2}
   3x130x9x11,33x130x5x5,33,3x33x9x11:{P2}:activation=hardswish
   1x20x40x37,50x20x5x5,-,1x50x40x37:{P2}:activation=leaky_relu
+  3x40x15x13,24x40x3x3,24:{P1}:stride=(2,2)
+  1x330x14x9,49x330x3x3,-,1x49x7x5:{P1}:stride=(2,2):activation=relu
+  1x20x57x60,36x20x3x3,36:stride=(2,2):activation=silu
 """
 
 # The epilogue of the forward direction: bias, residual, activation; channels that do not fill a block.

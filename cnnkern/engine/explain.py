@@ -69,14 +69,15 @@ def explain_steps(
 
 
 def products(step: StepInfo) -> float:
-    """Multiplications of the step's own algorithm: Winograd's takes (m + r - 1)^2 for each tile of m x m results."""
+    """Multiplications of the step's own algorithm: Winograd's takes one per pixel read by a tile of m x m results."""
     found = re.match(r"winograd_(\d+)x(\d+)", step.algorithm)
     weight, y = step.shapes[1] if found else None, step.shapes[-1] if found else None
     if not found or weight is None or y is None or len(weight) != len(y):
         return float(step.multiply_adds)
     count = float(y[0]) * weight[0] * weight[1]
+    stride = 2 if step.algorithm.endswith("stride2") else 1
     for size, kernel, m in zip(y[-2:], weight[-2:], map(int, found.groups()), strict=True):
-        count *= -(-size // m) * (m + kernel - 1)
+        count *= -(-size // m) * ((m - 1) * stride + kernel)
     return count
 
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The convolution of stride 1 by Winograd's minimal filtering, F(kM x kM, kR x kR), on blocked maps: kSize^2
+// The convolution by Winograd's minimal filtering, F(kM x kM, kR x kR), on blocked maps: kSize^2
 // ("frequencies") matrix products of (tiles x channels) with (channels x outputs) between transforms of the input and
 // of the filters and one of the result, instead of kR^2 products per pixel: 2.25 times (F(2, 3)) to 4 times (F(4, 3))
-// fewer multiplications.
+// fewer multiplications; of stride 2, 1.44 times.
 //
 // Tiles of all images are numbered in a row and taken in groups; a unit is a panel of output channels of a group. Each
 // call transforms the inputs of its groups for itself: sharing them cost two cores without a common cache three times
@@ -34,13 +34,12 @@ constexpr int64_t kSliceBytes = 320 << 10;
 
 template <class F>
 CNNKERN_INLINE WinogradPlan winograd_plan(const Conv& c, int64_t group) {
-  constexpr int64_t kFrequencies = F::kSize * F::kSize;
   WinogradPlan p{};
   static_cast<WinogradMaps&>(p) = winograd_maps<F>(c);
   p.group = group;
   p.groups = (p.tiles + group - 1) / group;
   p.panels = (p.out_blocks + kTileBlocks - 1) / kTileBlocks;
-  const int64_t channel_bytes = kFrequencies * kTileBlocks * kBlock * 4;
+  const int64_t channel_bytes = F::kFilters * F::kFilters * kTileBlocks * kBlock * 4;
   const int64_t most_blocks = most(1, kSliceBytes / (channel_bytes * kBlock));
   p.slices = (p.in_blocks + most_blocks - 1) / most_blocks;
   p.slice = (p.in_blocks + p.slices - 1) / p.slices * kBlock;
@@ -69,7 +68,7 @@ CNNKERN_INLINE double winograd_ns(const WinogradPlan& p, const Machine& machine)
   const double input_ns = block_ns * group * static_cast<double>(2 * kFrequencies * p.in_blocks);
   const double output_ns =
       block_ns * group * panel_blocks * static_cast<double>(kFrequencies + 2 * F::kOutputs * F::kOutputs);
-  const double filter_ns = block_ns * panel_blocks * static_cast<double>(kFrequencies * p.channels);
+  const double filter_ns = block_ns * panel_blocks * static_cast<double>(F::kFilters * F::kFilters * p.channels);
   // A panel of less than kTileBlocks blocks is a part of one.
   const double units = static_cast<double>(p.groups * p.out_blocks) / panel_blocks;
   double mine = units / machine.threads + (p.groups * p.panels % machine.threads ? 0.5 : 0.0);
@@ -107,7 +106,8 @@ CNNKERN_INLINE void winograd_prepare(const Conv& c, const Variant& variant, Work
   *work = {};
   work->phases = 1;
   work->units[0] = p.groups * p.panels;
-  work->scratch_bytes = kFrequencies * 4 * (p.input_frequency + p.product_frequency + p.kept * p.filter_frequency);
+  work->scratch_bytes = 4 * (kFrequencies * (p.input_frequency + p.product_frequency) +
+                             F::kFilters * F::kFilters * p.kept * p.filter_frequency);
   work->packed_bytes = winograd_packed_floats<F>(p) * 4;
   work->pack_units = p.out_blocks;
   const int64_t steps = p.slice / kStepChannels;
@@ -174,7 +174,8 @@ void winograd_products(const WinogradPlan& p, const float* transformed, const fl
   a.lanes = blocks * kBlock;
   transformed += slice * p.slice * p.group;
   for (int frequency = 0; frequency < kFrequencies; ++frequency) {
-    a.w = filters + frequency * p.filter_frequency;
+    const int filter = filter_of<F>(frequency / F::kSize) * F::kFilters + filter_of<F>(frequency % F::kSize);
+    a.w = filters + filter * p.filter_frequency;
     for (int64_t i = 0; i < spans; ++i) {
       const Span span = span_of(count, spans, i);
       a.x = transformed + frequency * p.input_frequency + span.start * kBlock;
@@ -203,7 +204,7 @@ template <class F> struct WinogradRun {
     const int64_t calls = kFrequencies * tiles_of(count);
     for (int64_t slice = 0; slice < p.slices; ++slice) {
       const int64_t index = panel * p.slices + slice;
-      float* const place = filters + (p.kept > 1 ? index * kFrequencies * p.filter_frequency : 0);
+      float* const place = filters + (p.kept > 1 ? index * F::kFilters * F::kFilters * p.filter_frequency : 0);
       if (!is_made(index)) {
         winograd_filters<F>(p, packed, panel, slice, place);
         last = index;

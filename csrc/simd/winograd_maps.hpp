@@ -23,7 +23,7 @@ constexpr int64_t odd_lines(int64_t floats) { return floats / kBlock % 2 == 0 ? 
 template <class F>
 CNNKERN_INLINE bool winograd_serves(const Conv& c) {
   for (int i = 1; i < 3; ++i)
-    if (c.stride[i] != 1 || c.dilation[i] != 1) return false;
+    if (c.stride[i] != F::kStride || c.dilation[i] != 1) return false;
   return c.x.layout == Layout::kBlocked && c.y.layout == Layout::kBlocked && is_blocked(c.residual) && c.groups == 1 &&
          c.w.h == F::kTaps && c.w.w == F::kTaps && c.w.d == 1 && c.x.d == 1 && c.y.d == 1 && c.padding[0] == 0 &&
          border_suffices(c) && offsets_fit(c.x);
@@ -77,7 +77,7 @@ template <class F>
 void winograd_input(const WinogradMaps& m, const float* x, int64_t block, int64_t index, float* to, int64_t row,
                     int64_t column) {
   const WinogradTile<F> tile(m, index);
-  const int64_t h = tile.h - m.top, w = tile.w - m.left;
+  const int64_t h = tile.h * F::kStride - m.top, w = tile.w * F::kStride - m.left;
   const int64_t rows = m.in.h + m.in.after[1] - h, columns = m.in.w + m.in.after[2] - w;
   const float* const corner = at_block(m.in, x, tile.n, block, 0, h, w);
   for (int v = 0; v < kBlock; v += kLanes) {
