@@ -16,6 +16,7 @@ from cnnkern import functional as F
 from cnnkern import reference
 
 ROOT = Path(__file__).resolve().parents[1]
+KERNELS = ROOT / "csrc" / "kernels" / "conv2d"
 PAGE = ROOT / "docs" / "algorithms.md"
 # (N, C, H, W), (O, C / groups, R, S), stride, groups: one for each kind of layer that an algorithm is made for.
 LAYERS = {
@@ -76,8 +77,8 @@ def plain_sums(x: Any, w: Any, exact: Any, geometry: dict[str, Any]) -> float:
 
 
 def test_every_algorithm_is_documented() -> None:
-    files = {path.stem.split(".")[0] for path in (ROOT / "csrc" / "kernels" / "conv2d").glob("*.cpp")}
-    assert set(documented()) == files
+    files = {path.stem.split(".")[0] for path in KERNELS.glob("*.cpp")}
+    assert set(documented()) == files, "a row in the table of docs/algorithms.md for each algorithm, with its error"
 
 
 @pytest.mark.parametrize("name", documented())
@@ -95,7 +96,8 @@ def test_errors_are_as_documented(name: str, isa: str, core: Any) -> None:
         )
         assert found <= most * plain, layer
         served += 1
-    assert served or isa != core.isas()[-1]  # the widest instruction set lacks no kernel
+    # The widest instruction set lacks none of the kernels that are for all.
+    assert served or isa != core.isas()[-1] or not (KERNELS / f"{name}.cpp").exists()
 
 
 def test_values_that_are_not_finite() -> None:
