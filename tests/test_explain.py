@@ -89,6 +89,7 @@ def test_what_bounds_a_step():
     assert products(plain) == macs
     assert products(small) == 16 * 32 * 16 * 16  # 4 x 4 tiles of 16 products
     assert products(large) == 16 * 32 * 4 * 36
+    assert products(step("winograd_2x2_stride2", macs, 900, 500, shapes)) == 16 * 32 * 16 * 25
     wide = step("winograd_4x4", 7 * macs, 900, 500, (*shapes[:4], (1, 32, 7, 7)))
     assert products(wide) == products(large)  # of the algorithm, not of the definition
     rows = explain_steps([plain, large], np.array([1e5, 1e5]), LIMITS, 0)
