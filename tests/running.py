@@ -43,7 +43,10 @@ class Guarded:
 
 @dataclass(frozen=True)
 class Way:
-    """One way to run a case: 'eager' through launch, or in a plan with its maps 'plain', 'blocked', or only x plain."""
+    """One way to run a case: 'eager' through launch, or in a plan with its maps 'plain', 'blocked', or only x plain.
+
+    'bare' is blocked without the results that may be left out (the indices of max pooling).
+    """
 
     algorithm: str
     layout: str
@@ -88,6 +91,11 @@ class Running:
             except ValueError:
                 continue  # this operation cannot be said in this layout
             found += [Way(name, layout) for name in dict.fromkeys(row[0] for row in names)]
+        bare = _bare(call)
+        if bare is not None:
+            shapes = [None if value is None else shape for value, shape in bare.args]
+            names, _ = _core.plan_candidates(bare.op, bare.attrs, shapes, dict(layouts(bare))["blocked"], winograd)
+            found += [Way(name, "bare") for name in dict.fromkeys(row[0] for row in names)]
         return found
 
     def run(self, way: Way, threads: int) -> list[Array]:
@@ -101,7 +109,10 @@ class Running:
             for each in calls:
                 _core.launch(each.op, each.attrs, [_shaped(value, shape) for value, shape in each.args], way.algorithm)
         else:
-            blocked = dict(layouts(call))[way.layout]
+            bare = _bare(call) if way.layout == "bare" else None
+            if bare is not None:
+                call, outputs = bare, outputs[:1]
+            blocked = dict(layouts(call))["blocked" if bare else way.layout]
             Planned(call, blocked, way.algorithm, np.random.default_rng(self._seed)).run(threads)
         self._check(inputs, outputs)
         updated = [inputs[i] for i in MUTATED.get(self.case.op, ())]
@@ -148,6 +159,17 @@ class Running:
                 raise Wrong(f"wrote outside output {i}")
             if guarded.unwritten():
                 raise Wrong(f"left {guarded.unwritten()} of {guarded.array.size} elements of output {i} unwritten")
+
+
+def _bare(call: KernelCall) -> KernelCall | None:
+    """The call without the results that may be left out, which follow the first one; None where there are none."""
+    _, written, optional = _core.op_arguments(call.op)
+    drop = [out and may and arg[0] is not None for arg, out, may in zip(call.args, written, optional, strict=True)]
+    kept = sum(written) - sum(drop)
+    if not any(drop) or kept != 1:
+        return None
+    args = [(None, None) if out else arg for arg, out in zip(call.args, drop, strict=True)]
+    return KernelCall(call.op, call.attrs, args)
 
 
 def _shaped(value: Array | None, shape: Shape | None) -> Array | None:

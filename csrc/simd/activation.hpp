@@ -2,6 +2,7 @@
 // Activations and their slopes, both from x. Written so that nothing cancels and nothing overflows on the way to a finite
 // result; infinities and NaN go where they go in float64 arithmetic.
 #pragma once
+#include "simd/logistic.hpp"
 #include "simd/math.hpp"
 
 namespace CNNKERN_NAMESPACE {
@@ -97,23 +98,46 @@ CNNKERN_INLINE Vec power_slope(Vec x, float alpha) {
   return alpha == 0 ? zero() : mul(set1(alpha), power(x, alpha - 1));
 }
 
-[[maybe_unused]] __attribute__((noinline)) static Vec activate_long(Activation activation, Vec x) {
+CNNKERN_INLINE Vec quick_silu(Vec x) { return mul(x, quick_sigmoid(x)); }
+
+// body(f) with the activation f as a type.
+template <class Body>
+CNNKERN_INLINE void with_long_activation(Activation activation, Body&& body) {
   switch (activation) {
-    case Activation::kSilu: return silu(x);
-    case Activation::kHardSwish: return hard_swish(x);
-    case Activation::kSigmoid: return sigmoid(x);
-    default: return hard_sigmoid(x);
+    case Activation::kSilu: return body([](Vec x) CNNKERN_LAMBDA { return quick_silu(x); });
+    case Activation::kHardSwish: return body([](Vec x) CNNKERN_LAMBDA { return hard_swish(x); });
+    case Activation::kSigmoid: return body([](Vec x) CNNKERN_LAMBDA { return select(is_nan(x), x, quick_sigmoid(x)); });
+    default: return body([](Vec x) CNNKERN_LAMBDA { return hard_sigmoid(x); });
   }
 }
 
-// Over `pixels` stored pixels of kLanes channels, `step` floats apart; of each the lanes from `lanes` on become zero.
-[[maybe_unused]] __attribute__((noinline)) static void activate_stored(Activation activation, float* y, int64_t pixels,
-                                                                       int64_t step, int lanes) {
-  for (int64_t p = 0; p < pixels; ++p, y += step) {
-    const Vec x = activate_long(activation, load(y));
-    store(y, x);
-    if (lanes < kLanes) store(y, load_n(y, lanes));
-  }
+[[maybe_unused]] __attribute__((noinline)) static Vec activate_long(Activation activation, Vec x) {
+  with_long_activation(activation, [&](auto&& function) CNNKERN_LAMBDA { x = function(x); });
+  return x;
+}
+
+// `rows` x `pixels` stored vectors of kLanes channels, row_step and `step` floats apart.
+struct Stored {
+  float* y;
+  int64_t rows, row_step, pixels, step;
+};
+
+// Of each vector the lanes from `lanes` on become zero. A whole tile at a time: the constants are loaded once, and the
+// vectors, independent of each other, hide each other's latency.
+[[maybe_unused]] __attribute__((noinline)) static void activate_stored(Activation activation, const Stored& stored,
+                                                                       int lanes) {
+  with_long_activation(activation, [&](auto&& function) CNNKERN_LAMBDA {
+    for (int64_t r = 0; r < stored.rows; ++r) {
+      float* y = stored.y + r * stored.row_step;
+      for (int64_t p = 0; p < stored.pixels; ++p, y += stored.step) store(y, function(load(y)));
+    }
+  });
+  if (lanes == kLanes) return;
+  for (int64_t r = 0; r < stored.rows; ++r)
+    for (int64_t p = 0; p < stored.pixels; ++p) {
+      float* const y = stored.y + r * stored.row_step + p * stored.step;
+      store(y, load_n(y, lanes));
+    }
 }
 
 }  // namespace CNNKERN_NAMESPACE

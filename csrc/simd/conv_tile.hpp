@@ -70,8 +70,8 @@ CNNKERN_INLINE void tile_epilogue(const TileArgs& a, Accumulators& acc) {
     unroll<kPixels>([&](auto p) CNNKERN_LAMBDA { block_store(a.y + b * a.y_block + p * a.y_step, acc[b][p]); });
   });
   if (is_long(activation)) {
-    for (int v = 0; v < kBlocks * kVecs; ++v)
-      activate_stored(activation, a.y + v / kVecs * a.y_block + v % kVecs * kLanes, kPixels, a.y_step, kLanes);
+    static_assert(kBlocks == 1 || kVecs == 1);
+    activate_stored(activation, {a.y, kBlocks * kVecs, kVecs == 1 ? a.y_block : kLanes, kPixels, a.y_step}, kLanes);
   }
   // Lanes beyond the last channel are not zero of themselves: infinity times a zero weight is NaN, a clamp may exclude
   // zero.

@@ -106,7 +106,7 @@ void tile_kernel(const Tile& t) {
     case Activation::kClamp: each([&](Vec x, int, int) CNNKERN_LAMBDA { return activate(*t.epilogue, x); }); break;
     default:  // sums stay in memory: the calls would spill them one by one
       unroll<kRows * kVectors>([&](auto i) CNNKERN_LAMBDA { store(partial + i * kLanes, sum[i]); });
-      activate_stored(t.epilogue->activation, partial, kRows * kVectors, kLanes, kLanes);
+      activate_stored(t.epilogue->activation, {partial, 1, 0, kRows * kVectors, kLanes}, kLanes);
       unroll<kRows * kVectors>([&](auto i) CNNKERN_LAMBDA { sum[i] = load(partial + i * kLanes); });
   }
   unroll<kRows>([&](auto r) CNNKERN_LAMBDA {

@@ -118,9 +118,8 @@ void winograd_output(const WinogradMaps& m, const float* products, int64_t frequ
       if (used < kLanes) store(pixel, load_n(pixel, used));
     });
     if (later)
-      for (int64_t r = 0; r < least(rows, F::kOutputs); ++r)
-        activate_stored(result.epilogue.activation, y + r * m.out.sh + v * kLanes, least(columns, F::kOutputs), kBlock,
-                        used);
+      activate_stored(result.epilogue.activation,
+                      {y + v * kLanes, least(rows, F::kOutputs), m.out.sh, least(columns, F::kOutputs), kBlock}, used);
   }
 }
 
