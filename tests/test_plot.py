@@ -12,6 +12,7 @@ import pytest
 
 import cnnkern
 from cnnkern import models, nn, plot
+from cnnkern.data import transforms
 
 pytest.importorskip("matplotlib")
 
@@ -85,3 +86,19 @@ def test_roofline() -> None:
     assert len(axis.lines) == 3 and axis.get_xscale() == axis.get_yscale() == "log"
     with pytest.raises(ValueError, match="nothing was measured"):
         plot.roofline(engine.explain(repeats=0))
+
+
+def test_augmented_samples() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8)
+    chain = transforms.Compose(
+        [transforms.RandomCrop(16), transforms.Normalize(), transforms.RandomErasing(1.0)], seed=2
+    )
+    drawn = pictures(plot.augmented(image, chain, 5, epoch=3))
+    assert len(drawn) == 6
+    np.testing.assert_allclose(drawn[0], image / 255)
+    plain = transforms.Compose([transforms.RandomCrop(16)], seed=2)(image, epoch=3, index=2).transpose(1, 2, 0)
+    erased = (drawn[3] == 0).all(2)
+    assert 0.01 < erased.mean() < 0.4
+    np.testing.assert_allclose(drawn[3][~erased], plain[~erased], atol=1e-6)
+    assert len(pictures(plot.augmented(image[:, :, 0], transforms.RandomRotation(30), 3))) == 4
+    assert len(pictures(plot.augmented(image, transforms.TenCrop(8), 1))) == 11

@@ -2,17 +2,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, freethreading_compatible=True
 """The colours of planes (channels, rows, columns): an affine map of each pixel's channels, then limits."""
 
-cdef extern from *:
-    """
-    /* Compiled for AVX2 too, and the loader chooses. The bits are the same, because sums have one order and
-       -ffp-contract=off keeps multiplications and additions apart. */
-    #if defined(__x86_64__) && defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__)
-    #define CNNKERN_CLONED __attribute__((target_clones("default", "avx2"))) void
-    #else
-    #define CNNKERN_CLONED void
-    #endif
-    """
-    ctypedef void cloned "CNNKERN_CLONED"
+from cnnkern.data._image cimport cloned
 
 
 cdef cloned line(float* row, Py_ssize_t count, float scale, float shift, float low, float high) noexcept nogil:

@@ -4,6 +4,7 @@
 from cnnkern.models._network import ModelInfo, Network
 from cnnkern.models._registry import count, get, info, list_models
 from cnnkern.models.alexnet import AlexNet, AlexNet2012, alexnet, alexnet2012
+from cnnkern.models.averaging import Ensemble, MultiCrop, ensemble, multi_crop
 from cnnkern.models.course_cnn import CourseCNN, course_cnn
 from cnnkern.models.densenet import DenseNet, densenet121, densenet161, densenet169, densenet201
 from cnnkern.models.efficientnet import (
@@ -55,6 +56,7 @@ __all__ = [
     "CourseCNN",
     "DenseNet",
     "EfficientNet",
+    "Ensemble",
     "GoogLeNet",
     "GoogLeNetOutputs",
     "InceptionOutputs",
@@ -64,6 +66,7 @@ __all__ = [
     "MobileNetV2",
     "MobileNetV3",
     "ModelInfo",
+    "MultiCrop",
     "Network",
     "NiN",
     "Perceptron",
@@ -88,6 +91,7 @@ __all__ = [
     "efficientnet_b5",
     "efficientnet_b6",
     "efficientnet_b7",
+    "ensemble",
     "get",
     "googlenet",
     "imagenet_classes",
@@ -101,6 +105,7 @@ __all__ = [
     "mobilenet_v2",
     "mobilenet_v3_large",
     "mobilenet_v3_small",
+    "multi_crop",
     "nin",
     "perceptron",
     "resnet18",

@@ -2,6 +2,7 @@
 """Pictures, with matplotlib: `pip install 'cnnkern[plot]'`. All functions return a Figure: `figure.savefig(path)`."""
 
 from cnnkern.plot._figure import require_matplotlib
+from cnnkern.plot.augmentation import augmented
 from cnnkern.plot.network import feature_maps, filters
 from cnnkern.plot.speed import roofline
 from cnnkern.plot.training import (
@@ -14,6 +15,7 @@ from cnnkern.plot.training import (
 )
 
 __all__ = [
+    "augmented",
     "confusion_matrix",
     "decision_boundary",
     "demo_figure",
