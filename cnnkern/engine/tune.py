@@ -31,10 +31,15 @@ def tuned_algorithms(plan: Callable[[Mapping[str, str]], Frozen], arrays: list[A
     plans = [base, *(plan(chosen) for chosen in sets[1:])]
     times = [_by_layer(frozen, median) for frozen, median in zip(plans, _medians(plans, arrays, threads), strict=True)]
     chosen = {}
-    for label in options:
-        best = min(range(len(sets)), key=lambda i: times[i][label])
-        if times[best][label] < _GAIN * times[0][label]:
-            chosen[label] = sets[best][label]
+    for label, names in options.items():
+        # An algorithm that several plans have in common counts by its best time: only another one can be faster.
+        fastest = {
+            name: min(time[label] for given, time in zip(sets, times, strict=True) if given[label] == name)
+            for name in names
+        }
+        best = min(names, key=lambda name: fastest[name])
+        if fastest[best] < _GAIN * fastest[names[0]]:
+            chosen[label] = best
     if not chosen:
         return {}
     pair = _medians([base, plan(chosen)], arrays, threads)
