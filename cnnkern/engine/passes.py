@@ -13,6 +13,7 @@ import numpy as np
 
 from cnnkern.engine.loading import Scaling, pool_before_pointwise, scale_on_load
 from cnnkern.engine.rewrite import Program, Scaled, make_node
+from cnnkern.engine.shuffle import simplify_shuffles
 from cnnkern.graph import Array, Attrs, Graph, Node, Symbol
 
 _ACTIVATIONS = ("relu", "leaky_relu", "clamp")
@@ -37,6 +38,7 @@ class Folder:
         # The arrays are kept beside the result: an id is only good while its object lives.
         self._done: dict[tuple[float, ...], tuple[tuple[Any, ...], Scaled, Array]] = {}
         self.scaling = Scaling()
+        self._widened: dict[tuple[int, int], tuple[Array | Scaled, Array | Scaled]] = {}
 
     def fold(
         self, weight: Array | Scaled, bias: Array | None, norm: tuple[Array | None, ...], eps: float
@@ -52,6 +54,15 @@ class Folder:
             plain = weight.dense() if isinstance(weight, Scaled) else np.require(weight, requirements=["C", "A"])
             self._done[key] = (weight, bias, *norm), Scaled(plain, scale), moved.astype(np.float32)
         return self._done[key][1:]
+
+    def widened(self, array: Array | Scaled, size: int) -> Array | Scaled:
+        """The array with zeros up to `size` along its first axis."""
+        key = (id(array), size)
+        if key not in self._widened:
+            parts = array if isinstance(array, Scaled) else (array,)
+            wide = [np.concatenate([part, np.zeros((size - len(part), *part.shape[1:]), part.dtype)]) for part in parts]
+            self._widened[key] = array, Scaled(*wide) if isinstance(array, Scaled) else wide[0]
+        return self._widened[key][1]
 
 
 def fold_batch_norm(program: Program, folder: Folder) -> None:
@@ -153,6 +164,7 @@ def optimize_inference(graph: Graph, folder: Folder) -> Graph:
     fold_batch_norm(program, folder)
     fuse_residuals(program)
     fuse_activations(program)
+    simplify_shuffles(program, folder)
     pool_before_pointwise(program)
     scale_on_load(program, folder.scaling)
     return program.graph()

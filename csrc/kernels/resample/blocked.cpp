@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // y[i] = the sum of weight[t] x[index[t]] along one axis of blocked maps, 16 channels at once. A unit is one row of pixels
-// of one channel block. Along W each pixel is a sum of pixels; along N, D and H the row is a sum of rows. Along C, where
-// every lane has a source of its own, single numbers are gathered: a channel shuffle or a flip of channels.
-// Limited by memory, but for channels.
+// of one channel block. Along W each pixel is a sum of pixels; along N, D and H the row is a sum of rows. Along C every
+// lane has a source of its own: where it is one number (a channel shuffle, a flip of channels) the lanes are permuted
+// from the few vectors that hold them, else single numbers are gathered. Limited by memory.
+#include "simd/permute.hpp"
 #include "simd/taps.hpp"
 
 namespace CNNKERN_NAMESPACE {
 namespace {
 
-constexpr double kGatherNs = 0.3;  // per tap and element of a channel gather, one core
+constexpr double kGatherNs = 0.3;  // per tap and element of channels with several taps, one core
 
 int candidates(const Op& op, const Machine& machine, Variant* out) {
   const Resample& resample = op.resample;
@@ -17,7 +18,8 @@ int candidates(const Op& op, const Machine& machine, Variant* out) {
   const double taps = static_cast<double>(resample.taps) / (size > 0 ? size : 1);
   out[0] = Variant{};
   out[0].ns = stream_ns(machine, elements(resample.y) * (1 + taps));
-  if (resample.axis == 1) out[0].ns += static_cast<float>(elements(resample.y) * taps * kGatherNs / machine.threads);
+  if (resample.axis == 1 && taps > 1)
+    out[0].ns += static_cast<float>(elements(resample.y) * taps * kGatherNs / machine.threads);
   return 1;
 }
 
@@ -38,40 +40,92 @@ void pixels_of_row(const Taps& taps, const float* x, float* y, int64_t width) {
   }
 }
 
-// x: the row of channel block 0; y: that of `block`.
-void channels_of_row(const Resample& op, const Taps& taps, int64_t block, const float* x, float* y) {
-  const int64_t channel = block * kBlock;
-  const int lanes = static_cast<int>(least(kBlock, op.y.c - channel));
-  const auto source = [&](int64_t t) CNNKERN_LAMBDA {
-    const int64_t from = place(taps, t);
-    return x + from / kBlock * op.x.sc + from % kBlock;
-  };
-  const float* from[kBlock];
-  float weight[kBlock] = {};
-  bool single = true;
-  for (int i = 0; i < lanes; ++i) {
-    const int64_t begin = first_tap(taps, channel + i);
-    single &= first_tap(taps, channel + i + 1) == begin + 1;
-    from[i] = single ? source(begin) : x;
-    weight[i] = single ? taps.weight[begin] : 0.0f;
-  }
-  for (int i = lanes; i < kBlock; ++i) from[i] = from[0];
-  if (single) {
-    const Block factor = block_load(weight);
-    for (int64_t pixel = 0; pixel < op.y.w; ++pixel) {
-      float value[kBlock];
-      unroll<kBlock>([&](auto i) CNNKERN_LAMBDA { value[i] = from[i][pixel * kBlock]; });
-      const Block moved = mul(block_load(value), factor);
-      block_store(y + pixel * kBlock, lanes == kBlock ? moved : select(first_channels(lanes), moved, block_zero()));
+// Of one vector of y the lanes that come from one vector of x, which stands at `offset`.
+struct Source {
+  int64_t offset;
+  int32_t lane[kLanes], taken[kLanes];  // taken: 1 for the lanes of y that come from here
+};
+
+constexpr int kMostSources = 4;  // a shuffle of two groups has two (AVX2: three)
+
+// How a block of y is made of x. `count` is 0 where a channel has several taps or a vector too many sources.
+struct Shuffle {
+  int count;  // sources of every vector; those that one needs less are empty
+  Source source[kVecs][kMostSources];
+  float weight[kBlock];
+};
+
+CNNKERN_INLINE Shuffle shuffle_of(const Resample& op, const Taps& taps, int64_t block) {
+  Shuffle shuffle{};
+  shuffle.count = 1;
+  for (int v = 0; v < kVecs; ++v) {
+    int used = 0;
+    for (int i = 0; i < kLanes; ++i) {
+      const int64_t channel = block * kBlock + v * kLanes + i;
+      if (channel >= op.y.c || first_tap(taps, channel) == first_tap(taps, channel + 1)) continue;
+      const int64_t tap = first_tap(taps, channel), from = place(taps, tap);
+      const int64_t offset = from / kBlock * op.x.sc + from % kBlock / kLanes * kLanes;
+      int s = 0;
+      while (s < used && shuffle.source[v][s].offset != offset) ++s;
+      if (s == kMostSources || first_tap(taps, channel + 1) != tap + 1) {
+        shuffle.count = 0;
+        return shuffle;
+      }
+      used = s == used ? used + 1 : used;
+      Source& source = shuffle.source[v][s];
+      source.offset = offset;
+      source.lane[i] = static_cast<int32_t>(from % kLanes);
+      source.taken[i] = 1;
+      shuffle.weight[v * kLanes + i] = taps.weight[tap];
     }
-    return;
+    shuffle.count = used > shuffle.count ? used : shuffle.count;
+  }
+  return shuffle;
+}
+
+// x: the row of channel block 0; y: that of the shuffle's block. A lane without a tap stays zero.
+template <int kSources>
+void shuffled_row(const Shuffle& shuffle, const float* x, float* y, int64_t width) {
+  for (int v = 0; v < kVecs; ++v) {
+    VecI lane[kSources];
+    Mask taken[kSources];
+    const float* from[kSources];
+    unroll<kSources>([&](auto s) CNNKERN_LAMBDA {
+      const Source& source = shuffle.source[v][s];
+      lane[s] = load_i(source.lane);
+      taken[s] = equal(load_i(source.taken), set1_i(1));
+      from[s] = x + source.offset;
+    });
+    const Vec weight = load(shuffle.weight + v * kLanes);
+    for (int64_t pixel = 0; pixel < width; ++pixel) {
+      Vec sum = zero();
+      unroll<kSources>([&](auto s) CNNKERN_LAMBDA {
+        sum = select(taken[s], permute(load(from[s] + pixel * kBlock), lane[s]), sum);
+      });
+      store(y + pixel * kBlock + v * kLanes, mul(sum, weight));
+    }
+  }
+}
+
+// x: the row of channel block 0; y: that of `block`.
+void channels_of_row(const Resample& op, const Taps& taps, const Shuffle& shuffle, int64_t block, const float* x,
+                     float* y) {
+  switch (shuffle.count) {
+    case 1: return shuffled_row<1>(shuffle, x, y, op.y.w);
+    case 2: return shuffled_row<2>(shuffle, x, y, op.y.w);
+    case 3: return shuffled_row<3>(shuffle, x, y, op.y.w);
+    case 4: return shuffled_row<4>(shuffle, x, y, op.y.w);
+    default: break;
   }
   for (int64_t pixel = 0; pixel < op.y.w; ++pixel)
     for (int i = 0; i < kBlock; ++i) {
+      const int64_t channel = block * kBlock + i;
       float sum = 0;
-      if (i < lanes)
-        for (int64_t t = first_tap(taps, channel + i); t < first_tap(taps, channel + i + 1); ++t)
-          sum += source(t)[pixel * kBlock] * taps.weight[t];
+      if (channel < op.y.c)
+        for (int64_t t = first_tap(taps, channel); t < first_tap(taps, channel + 1); ++t) {
+          const int64_t from = place(taps, t);
+          sum += x[from / kBlock * op.x.sc + from % kBlock + pixel * kBlock] * taps.weight[t];
+        }
       y[pixel * kBlock + i] = sum;
     }
 }
@@ -83,6 +137,8 @@ void run(const Prepared& prepared, int, int64_t first, int64_t last, const Conte
   float* y = static_cast<float*>(context.args[Resample::kY]);
   const int64_t blocks = blocks_of(op.y.c);
   const int64_t stride[4] = {op.x.sn, op.x.sc, op.x.sd, op.x.sh};
+  Shuffle shuffle;
+  int64_t shuffled = -1;  // the block that the shuffle is for
   for (int64_t unit = first; unit < last; ++unit) {
     int64_t at[4];  // n, block, d, h of the row of y
     at[3] = unit % op.y.h;
@@ -94,7 +150,8 @@ void run(const Prepared& prepared, int, int64_t first, int64_t last, const Conte
     for (int i = 0; i < 4; ++i)
       if (i != op.axis) from += at[i] * stride[i];
     if (op.axis == 1) {
-      channels_of_row(op, taps, at[1], from, to);
+      if (shuffled != at[1]) shuffle = shuffle_of(op, taps, shuffled = at[1]);
+      channels_of_row(op, taps, shuffle, at[1], from, to);
       continue;
     }
     if (op.axis == 4) {
