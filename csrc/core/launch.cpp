@@ -15,7 +15,8 @@ namespace cnnkern {
 namespace {
 
 constexpr int64_t kHugePage = 2 << 20;
-constexpr double kWorthAThread = 20000;  // waking a sleeping pool costs 5 to 50 microseconds
+constexpr int64_t kRoom = 4 * kHugePage;  // pages that are never touched cost nothing
+constexpr double kWorthAThread = 20000;   // waking a sleeping pool costs 5 to 50 microseconds
 std::atomic<double> g_worth_a_thread{kWorthAThread};
 
 // Zeros around the interior of the channel blocks [first, last) of all images.
@@ -91,7 +92,19 @@ Buffer::Buffer(int64_t bytes) : bytes_(bytes) {
   void* memory = std::aligned_alloc(alignment, rounded);
   if (!memory) throw std::bad_alloc();
   if (bytes >= kHugePage) madvise(memory, rounded, MADV_HUGEPAGE);
-  memory_.reset(static_cast<char*>(memory));
+  memory_.reset(static_cast<char*>(memory), std::free);
+}
+
+Buffer Pages::take(int64_t bytes) {
+  if (bytes >= kHugePage) return Buffer(bytes);
+  if (used_ + bytes > size_) {
+    size_ = kRoom, used_ = 0;
+    const auto room = std::make_shared<Buffer>(size_);
+    room_ = std::shared_ptr<char>(room, room->data());
+  }
+  const int64_t begin = used_;
+  used_ += (bytes + 63) / 64 * 64;
+  return {std::shared_ptr<char>(room_, room_.get() + begin), bytes};
 }
 
 Buffer BufferList::take(int64_t bytes) {

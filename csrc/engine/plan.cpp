@@ -60,7 +60,7 @@ std::shared_ptr<const Buffer> PackedWeights::find_or_pack(const std::string& key
   std::lock_guard<std::mutex> lock(mutex_);
   std::shared_ptr<const Buffer>& entry = entries_[key];
   if (!entry) {
-    auto buffer = std::make_shared<Buffer>(ready.prepared.work.packed_bytes);
+    auto buffer = std::make_shared<Buffer>(pages_.take(ready.prepared.work.packed_bytes));
     const Buffer scaled = room_to_scale(weights);
     PackJob job{&ready, weights, reinterpret_cast<float*>(scaled.data()), buffer->data()};
     run_parallel(num_threads(), run_pack, &job);

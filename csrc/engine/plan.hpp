@@ -31,6 +31,7 @@ class PackedWeights {
 
  private:
   mutable std::mutex mutex_;
+  Pages pages_;
   std::unordered_map<std::string, std::shared_ptr<const Buffer>> entries_;
 };
 

@@ -156,7 +156,7 @@ CNNKERN_INLINE void run_panels(const Sweep& s, TileArgs& a, const SweepPointers&
   float* const y = a.y;
   const float* const residual = a.residual;
   const int64_t piece = s.steps * kPrefetchBytes, bytes = panel_floats(s, kTileBlocks) * kFloat;
-  const bool wanted = next && tile * piece < bytes;
+  const bool wanted = next && tile >= 0 && tile < kPrefetchPieces;
   for (int64_t panel = first; panel < last; ++panel) {
     const int64_t block = panel * kTileBlocks, blocks = least(kTileBlocks, s.blocks - block);
     a.w = p.packed + s.packed + panel_floats(s, group * s.blocks + block);
@@ -244,7 +244,8 @@ CNNKERN_INLINE void run_sweep(const Sweep& s, const int32_t* offsets, const Epil
   while (first < last) {
     const SweepPiece piece = first_piece(s, first, last);
     for_chunks(s, p, piece, [&](int64_t panel, int64_t chunk_end, const char* next) CNNKERN_LAMBDA {
-      int64_t tile = 0;
+      // The last chunk prefetches for the next step, with its last tiles.
+      int64_t tile = chunk_end < piece.panel_end ? 0 : piece.begin - piece.end + kPrefetchPieces;
       for_tiles(s, a, p, piece.group, piece.begin, piece.end, [&](int64_t pixels) CNNKERN_LAMBDA {
         run_panels<kStepChannels>(s, a, p, piece.group, panel, chunk_end, pixels, tile++, next);
       });

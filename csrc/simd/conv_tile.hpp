@@ -40,6 +40,7 @@ constexpr int kTileBlocks = kRegisters == 32 ? 2 : 1;
 constexpr int kTilePixels = kRegisters == 32 ? 14 : kVecs == 2 ? 6 : 2;
 // A quarter of what a step reads of the weights, so that the four tiles of a 7x7 map bring in the next panel.
 constexpr int kPrefetchBytes = 128;
+constexpr int kPrefetchPieces = 4 * kTileBlocks * kBlock * 4 / kPrefetchBytes;  // of the weights of a step
 
 template <int kPixels, int kBlocks, class Accumulators>
 CNNKERN_INLINE void tile_epilogue(const TileArgs& a, Accumulators& acc) {
