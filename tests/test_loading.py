@@ -145,3 +145,9 @@ def test_pooling_comes_before_the_convolution(size: tuple[int, ...]) -> None:
 def test_pooling_that_is_no_mean_of_results_stays_behind(model: Any) -> None:
     engine = cnnkern.compile(model, (1, 24, 9, 9))
     assert [step.op for step in engine.steps if step.op in ("conv2d", "avg_pool2d")] == ["conv2d", "avg_pool2d"]
+
+
+def test_explain_shows_the_result() -> None:
+    engine = cnnkern.compile(lambda x: F.conv2d(_gated(x), W1), (2, 24, 9, 7))
+    (line,) = [line for line in str(engine.explain(repeats=0)).splitlines() if "conv2d_scaled" in line]
+    assert "2x40x9x7" in line

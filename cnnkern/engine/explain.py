@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cnnkern import _core
 from cnnkern.engine.freeze import StepInfo
 from cnnkern.engine.limits import Limits
 from cnnkern.graph import Shape
@@ -141,7 +142,8 @@ def _table(self: Explanation) -> list[str]:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    result = next((shape for shape in reversed(row.shapes) if shape is not None), ())
+    written = [shape for shape, out in zip(row.shapes, _core.op_arguments(row.op)[1], strict=True) if out]
+    result = next((shape for shape in reversed(written) if shape is not None), ())
     other = row.alternatives[1] if len(row.alternatives) > 1 else None
     return (
         row.layer,
