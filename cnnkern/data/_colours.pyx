@@ -21,17 +21,21 @@ cdef cloned blend(
     """A matrix (3, 4) on the three values of each pixel, then the limits."""
     cdef Py_ssize_t i
     cdef float r, g, b, p, q, s
+    # Copies, which the rows cannot alias: the loop is vectorized.
+    cdef float rr = matrix[0], rg = matrix[1], rb = matrix[2], r0 = matrix[3], rl = low[0], rh = high[0]
+    cdef float gr = matrix[4], gg = matrix[5], gb = matrix[6], g0 = matrix[7], gl = low[1], gh = high[1]
+    cdef float br = matrix[8], bg = matrix[9], bb = matrix[10], b0 = matrix[11], bl = low[2], bh = high[2]
     for i in range(count):
         r, g, b = red[i], green[i], blue[i]
-        p = matrix[0] * r + matrix[1] * g + matrix[2] * b + matrix[3]
-        q = matrix[4] * r + matrix[5] * g + matrix[6] * b + matrix[7]
-        s = matrix[8] * r + matrix[9] * g + matrix[10] * b + matrix[11]
-        p = p if p > low[0] else low[0]
-        q = q if q > low[1] else low[1]
-        s = s if s > low[2] else low[2]
-        red[i] = p if p < high[0] else high[0]
-        green[i] = q if q < high[1] else high[1]
-        blue[i] = s if s < high[2] else high[2]
+        p = rr * r + rg * g + rb * b + r0
+        q = gr * r + gg * g + gb * b + g0
+        s = br * r + bg * g + bb * b + b0
+        p = p if p > rl else rl
+        q = q if q > gl else gl
+        s = s if s > bl else bl
+        red[i] = p if p < rh else rh
+        green[i] = q if q < gh else gh
+        blue[i] = s if s < bh else bh
 
 
 cdef int read_colour(Colour* colour, tuple numbers, Py_ssize_t channels) except -1:

@@ -121,7 +121,7 @@ class Plan:
         else:
             plain = Plan(0, 0, self.channels)._colours(1 / 255, zero, unit, zero)
             render(image, out, self._map, field, before, border, fill, plain)
-            mean = out.mean((1, 2), np.float64).tolist()
+            mean = out.reshape(self.channels, -1).mean(1).tolist()
             offset = [
                 value + sum(w * m for w, m in zip(row, mean, strict=True))
                 for value, row in zip(self._offset, self._of_mean, strict=True)
