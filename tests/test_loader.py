@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,28 @@ def test_an_error_in_the_background_is_an_error_of_its_batch() -> None:
             assert targets is not None
             seen += targets.tolist()
     assert seen == list(range(8)) and threading.active_count() == before
+
+
+class Photographs:
+    """Three hundred images of 1 MB, each made when it is asked for."""
+
+    def __len__(self) -> int:
+        return 300
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        return np.full((640, 560, 3), index % 256, np.uint8), index
+
+
+def test_a_set_larger_than_memory_is_read_piece_by_piece() -> None:
+    tracemalloc.start()
+    try:
+        count = 0
+        for (inputs,), _ in data.Loader(Photographs(), 4, transform=T.Resize((16, 16)), threads=2):
+            count += len(inputs)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert count == 300 and peak < 20e6  # two batches in the making, two waiting, one in use
 
 
 def test_augmented_training_is_reproducible() -> None:
