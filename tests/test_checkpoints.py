@@ -257,7 +257,7 @@ while kills < {kills}:
 number = child(3)
 assert os.waitpid(number, 0)[1] == 0
 assert open("done.ckpt", "rb").read() == open("expected.ckpt", "rb").read()
-left = [name for name in os.listdir() if name.endswith(".tmp")]
+left = [name for name in os.listdir() if name.startswith(".run.ckpt")]
 print(kills, finished + 1, resumed, left)
 """
 

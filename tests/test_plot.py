@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Pictures of filters and feature maps: what is drawn is what the layers hold."""
+"""Pictures: what is drawn is what the layers hold, and what a training logged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import cnnkern
-from cnnkern import models, nn, plot
+from cnnkern import functional, models, nn, plot, train
 from cnnkern.data import transforms
 
 pytest.importorskip("matplotlib")
@@ -102,3 +102,74 @@ def test_augmented_samples() -> None:
     np.testing.assert_allclose(drawn[3][~erased], plain[~erased], atol=1e-6)
     assert len(pictures(plot.augmented(image[:, :, 0], transforms.RandomRotation(30), 3))) == 4
     assert len(pictures(plot.augmented(image, transforms.TenCrop(8), 1))) == 11
+
+
+# --- Trainings ----------------------------------------------------------------------------------------------------
+
+
+def test_training_curves() -> None:
+    x = np.random.default_rng(0).standard_normal((40, 6)).astype(np.float32)
+    history = train.fit(models.mlp(6, (4,), 2, seed=0), (x, x[:, 0] > 0), (x, x[:, 0] > 0), epochs=3, progress=False)
+    losses, others = plot.training_curves(history).axes
+    assert [line.get_label() for line in losses.lines] == ["loss", "val_loss"]
+    assert [line.get_label() for line in others.lines] == ["accuracy", "val_accuracy"]
+    np.testing.assert_array_equal(losses.lines[1].get_ydata(), history.history["val_loss"])
+
+
+def test_confusion_matrix() -> None:
+    targets, answers = np.array([0, 0, 1, 2, 2]), np.array([0, 1, 1, 2, 0])
+    figure = plot.confusion_matrix(targets, answers, ["a", "b", "c"])
+    (drawn,) = pictures(figure)
+    np.testing.assert_allclose(np.expm1(drawn), train.metrics.confusion_matrix(targets, answers))
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["a", "b", "c"]
+    np.testing.assert_array_equal(pictures(plot.confusion_matrix(targets, np.eye(3)[answers]))[0], drawn)
+
+
+def test_misclassified() -> None:
+    images = np.random.default_rng(0).random((4, 1, 5, 5)).astype(np.float32)
+    scores = np.array([[1.0, 0.0], [0.0, 2.0], [0.0, 9.0], [3.0, 0.0]])
+    figure = plot.misclassified(images, [0, 0, 0, 0], scores, ["cat", "dog"])
+    drawn = pictures(figure)
+    np.testing.assert_array_equal(np.stack(drawn), images[[2, 1], 0])  # the surer mistake first
+    assert figure.axes[0].get_title() == "dog (cat)" and "2 of 4 wrong" in figure._suptitle.get_text()
+    assert len(pictures(plot.misclassified(images.repeat(3, 1), [1, 1, 1, 1], [0, 0, 0, 1]))) == 3
+    with pytest.raises(ValueError, match=r"misclassified: expected images \(N, C, H, W\)"):
+        plot.misclassified(images, [0], scores)
+
+
+class Deep(nn.Module):
+    """Thirty small layers, plain or each around a shortcut."""
+
+    def __init__(self, residual: bool) -> None:
+        self.residual = residual
+        self.layers = nn.Sequential(*(nn.Linear(16, 16, rng=i) for i in range(30)))
+        self.head = nn.Linear(16, 2, rng=30)
+
+    def forward(self, input: Any) -> Any:
+        for layer in self.layers.children():
+            out = functional.tanh(layer(input))
+            input = functional.add(input, out) if self.residual else out
+        return self.head(input)
+
+
+def test_gradients_vanish_in_plain_depth_and_not_in_residual_depth() -> None:
+    x = np.random.default_rng(0).standard_normal((32, 16)).astype(np.float32)
+    figure = plot.gradient_norms({"plain": Deep(False), "residual": Deep(True)}, x, (x[:, 0] > 0).astype(np.int64))
+    plain, residual = (np.asarray(line.get_ydata()) for line in figure.axes[0].lines)
+    assert len(plain) == len(residual) == 31
+    assert plain[0] < plain[29] * 1e-4
+    assert residual[0] > residual[29] * 0.1
+    assert figure.axes[0].get_yscale() == "log"
+    assert len(plot.gradient_norms(Deep(True), x, np.zeros(32, np.int64)).axes[0].lines) == 1
+
+
+def test_decision_boundary() -> None:
+    gate = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
+    unit = models.perceptron(2, threshold=1.0)
+    unit.weight[...] = [[0.7, 0.6]]
+    (drawn,) = pictures(plot.decision_boundary(unit, gate, [0, 0, 0, 1], resolution=50))
+    assert drawn.shape == (50, 50) and drawn[-1, -1] == 1 and drawn[0, -1] == drawn[-1, 0] == drawn[0, 0] == 0
+    (drawn,) = pictures(plot.decision_boundary(models.mlp(2, (8,), 3, seed=0), gate, [0, 1, 2, 1], 20))
+    assert set(np.unique(drawn)) <= {0, 1, 2}
+    with pytest.raises(ValueError, match=r"expected examples \(N, 2\), found \(4, 3\)"):
+        plot.decision_boundary(unit, np.zeros((4, 3)), [0] * 4)
