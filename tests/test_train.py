@@ -294,6 +294,7 @@ def test_several_inputs_and_outputs() -> None:
         (3, TypeError, "train_data: expected .* found int"),
         ([], ValueError, "no batches in epoch 1"),
         (iter([(X, Y)]), ValueError, "no batches in epoch 2 .an iterator ends once"),
+        (iter([(X, Y[:-1])]), ValueError, r"train_data: inputs .* equally many examples, found \(50, 6\), \(49,\)"),
         (iter([X]), TypeError, r"expected batches \(x, y\), found ndarray"),
         ((X[:, :5], Y), ValueError, "linear"),
     ],
