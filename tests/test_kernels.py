@@ -24,7 +24,8 @@ from values import Array, exact, expected, inputs, trusted
 
 _REDRAWS = 8
 _THREADS = (2, 3, 7)
-_SLACK = dict.fromkeys(("winograd_4x4", "winograd_4x4_rows", "winograd_2x2_5x5"), 3.0)  # rms error against plain sums
+_POOR = ("winograd_4x4", "winograd_4x4_rows", "winograd_4x4_stride2", "winograd_2x2_5x5")
+_SLACK = dict.fromkeys(_POOR, 3.0)  # rms error against that of plain sums
 
 
 def _mismatch(got: Array, want: Array) -> str:

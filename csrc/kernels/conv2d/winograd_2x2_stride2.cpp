@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // 3x3 convolutions of stride 2 by F(2x2, 2x2) on their even pixels: see simd/winograd_conv.hpp and simd/winograd.hpp.
 // 128 channels to 28x28 on two threads: 349 us, direct 417; 256 to 14x14: 390 and 485; 512 to 7x7: 611 and 563.
+// F(4x4, 2x2) in its place: 8% faster on the first, 19% slower on the second.
 #include "simd/winograd_conv.hpp"
 
 namespace CNNKERN_NAMESPACE {
