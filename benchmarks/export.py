@@ -23,6 +23,7 @@ from cnnkern import io, models
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from torch_graph import as_module, traced
+from torch_ops import FORWARD
 
 
 def export(name: str, folder: Path, size: tuple[int, int], batches: list[int], formats: list[str]) -> None:
@@ -38,7 +39,7 @@ def export(name: str, folder: Path, size: tuple[int, int], batches: list[int], f
     def module(batch: int) -> Any:
         return as_module(torch, model, traced(model, [(batch, *shape[1:])])).eval()
 
-    with torch.no_grad():
+    with torch.no_grad(), patch.dict(FORWARD, _NATIVE):
         np.save(folder / "answer.npy", module(shape[0]).double()(value.double()).numpy())
         for batch in batches:
             (folder / str(batch)).mkdir(exist_ok=True)
@@ -73,6 +74,25 @@ def _means(size: int, parts: int) -> Any:
         first, last = i * size // parts, -(-(i + 1) * size // parts)
         matrix[i, first:last] = 1 / (last - first)
     return matrix
+
+
+def _shuffled(t: Any, x: Any, start: Any, index: Any, weight: Any, *rest: Any, own: Any = FORWARD["resample"]) -> Any:
+    """A channel shuffle as every exporter knows it, instead of the oracle's product with a matrix."""
+    order, channels = index.tolist(), int(x.shape[1])
+    size = order[1] if len(order) > 1 else 0  # channels of a group
+    shuffled = size and channels % size == 0 and np.arange(channels).reshape(-1, size).T.ravel().tolist() == order
+    if rest[-1]["axis"] != 1 or not shuffled or not bool((weight == 1).all()) or len(start) != channels + 1:
+        return own(t, x, start, index, weight, *rest)
+    shape = [int(size) for size in x.shape]
+    return x.reshape(shape[0], channels // size, size, *shape[2:]).transpose(1, 2).reshape(shape)
+
+
+def _clamp(t: Any, x: Any, a: Any) -> Any:
+    return t.nn.functional.relu6(x) if (a["low"], a["high"]) == (0, 6) else t.clamp(x, a["low"], a["high"])
+
+
+# Operations that the oracle composes, as the other libraries have them.
+_NATIVE = {"resample": _shuffled, "clamp": _clamp, "hardsigmoid": lambda t, x, a: t.nn.functional.hardsigmoid(x)}
 
 
 def _write_ncnn(folder: Path, module: Any, value: Any) -> None:

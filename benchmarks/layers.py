@@ -48,9 +48,7 @@ def reason(row: Row) -> str:
         extra = products(row) / max(1, row.multiply_adds)
         return f"transforms of tiles beside {extra:.2f} of the products; {weights}, {maps}"
     if row.algorithm.startswith("depthwise"):
-        return (
-            "about as many loads and stores as multiply-adds: the load ports are what is full"
-        )
+        return "about as many loads and stores as multiply-adds: the load ports are what is full"
     if row.algorithm == "first":
         return "three input channels: few multiply-adds for each result, and each takes a broadcast"
     if "pool" in row.op:
