@@ -5,7 +5,7 @@
 // one tile.
 //
 // Units are (conv group, part of the output channels, pixel tile); whole parts that follow each other are one piece of
-// work. A piece is walked chunk by chunk: as many panels as stay in L2 serve all its tiles before the next ones come in,
+// work. A piece is walked chunk by chunk: as many panels as stay in L2 serve all its tiles before the next come in,
 // and while they do, the next ones are prefetched.
 #pragma once
 #include "simd/conv_geometry.hpp"
@@ -47,7 +47,7 @@ constexpr int64_t kStepChannels = 4;
 // Half of L2: the other half is for the pixels that stream by. One panel at a time over all pixels instead: equal where
 // the maps fit L2, up to 8% slower where they do not.
 constexpr int64_t kChunkBytes = 512 << 10;
-// Fewer pixel tiles than this and the panels become units too, and come in one after the other, each prefetched while the
+// Fewer pixel tiles than this and panels become units too, and come in one after the other, each prefetched while the
 // one before serves all tiles (7x7 maps: 10 to 25% faster on one core). Parts of several panels that do not divide them
 // evenly left one of two threads with 9/16 of a 14x14 layer.
 constexpr int64_t kFewTiles = 32;
@@ -148,7 +148,7 @@ CNNKERN_INLINE void pack_lanes(const Sweep& s, int64_t unit, const float* weight
   }
 }
 
-// The panels [first, last) of one conv group on one pixel tile, which is number `tile` of those that they serve. `next`:
+// The panels [first, last) of one conv group on one pixel tile, which is number `tile` of those they serve. `next`:
 // weights that are prefetched meanwhile, a piece per tile of as many bytes as these panels have, or null.
 template <int kStep>
 CNNKERN_INLINE void run_panels(const Sweep& s, TileArgs& a, const SweepPointers& p, int64_t group, int64_t first,

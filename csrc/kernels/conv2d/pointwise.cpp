@@ -4,9 +4,9 @@
 // image are one long row, so that maps of any width fill the register tile (49 pixels of a 7x7 map: 13 + 12 + 12 + 12);
 // otherwise rows stay rows, as in direct.cpp. Groups of whole channel blocks.
 //
-// Registers: simd/conv_tile.hpp; blocking: simd/conv_sweep.hpp. Zen 5, ResNet-50's 1x1 layers, batch 1 and 8, one and
-// two threads: 86 to 100% of the FMA peak with AVX-512 (least for 64 -> 256 at 56x56, which writes the most), 92 to 96%
-// with AVX2.
+// Registers: simd/conv_tile.hpp; blocking: simd/conv_sweep.hpp. Zen 5, ResNet-50's 1x1 layers, batch 1, weights from
+// memory: 94 to 98% of the FMA peak on one core with AVX-512, 90 to 95% on two inside the network (2048 -> 512 at 7x7,
+// whose panels take a quarter of L2 each, 75 to 80%); 92 to 96% with AVX2.
 #include "simd/conv_forward.hpp"
 
 namespace CNNKERN_NAMESPACE {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // y = act(bias + residual + sum over c of act'((x[n, c, p] - centre[c]) scale[n, c] + shift[c]) w[o, c]): the 1x1
-// convolution of conv2d/pointwise.cpp on pixels that are scaled as they are loaded, which spares a step that would write
+// convolution of conv2d/pointwise.cpp on pixels scaled as they are loaded, which spares a step that would write
 // and read them: batch normalization and ReLU before a convolution (DenseNet), the gate of squeeze-and-excitation.
 // The pixels of a tile are scaled once, into scratch in L1, and serve all its output channels. The bits are those of
 // the separate steps.
