@@ -92,7 +92,12 @@ def _clamp(t: Any, x: Any, a: Any) -> Any:
 
 
 # Operations that the oracle composes, as the other libraries have them.
-_NATIVE = {"resample": _shuffled, "clamp": _clamp, "hardsigmoid": lambda t, x, a: t.nn.functional.hardsigmoid(x)}
+_NATIVE = {
+    "resample": _shuffled,
+    "clamp": _clamp,
+    "hardsigmoid": lambda t, x, a: t.nn.functional.hardsigmoid(x),
+    "slice": lambda t, x, a: x[(slice(None),) * a["axis"] + (slice(a["start"], a["stop"]),)],
+}
 
 
 def _write_ncnn(folder: Path, module: Any, value: Any) -> None:
