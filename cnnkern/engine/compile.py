@@ -15,7 +15,7 @@ from cnnkern import _core
 from cnnkern.engine.explain import Explanation, explain_steps
 from cnnkern.engine.freeze import Frozen, StepInfo
 from cnnkern.engine.limits import measure_limits
-from cnnkern.engine.options import Options
+from cnnkern.engine.options import Options, expanded
 from cnnkern.engine.passes import Folder, optimize_inference
 from cnnkern.engine.tune import tuned_algorithms
 from cnnkern.graph import Array, Shape, trace
@@ -126,7 +126,8 @@ class Engine:
         graph.constants = {symbol: self._snapshot(array) for symbol, array in graph.constants.items()}
         named = getattr(self._model, "named_modules", dict)
         names = {id(module): name for name, module in named()}
-        return Frozen(optimize_inference(graph, self._folder), packed, Options(self._winograd, names, algorithms))
+        options = Options(self._winograd, names, algorithms)
+        return Frozen(optimize_inference(graph, self._folder, options), packed, options)
 
     def _tuned(self) -> dict[str, str]:
         """The fastest algorithms as measured now, with packed weights of their own, which most of them lose."""
@@ -142,7 +143,8 @@ class Engine:
 
     def _check_given(self, frozen: Frozen) -> None:
         known = [step.layer for step in frozen.steps if step.multiply_adds]
-        unknown = [label for label in self._given if label not in known]
+        single = {name for label in known for name in expanded(label)}
+        unknown = [label for label in self._given if not single.issuperset(expanded(label))]
         if unknown and not frozen.empty:
             raise ValueError(f"compile: algorithms names {unknown[0]!r}; layers with a choice are {', '.join(known)}")
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnnkern import _core
+from cnnkern.engine.bands import CONV2D_CHAIN, SEPARATE
 from cnnkern.engine.layout import NO_BORDER, Border, Layout, Use, widest
 from cnnkern.engine.options import DEFAULT, Options, labels
 from cnnkern.engine.planner import Lifetime, plan_memory
@@ -70,6 +71,9 @@ class Frozen:
             macs = node.op.macs(node) if node.op.macs is not None else 0
             for use in uses:
                 self._add(use, macs)
+            if node.op is CONV2D_CHAIN:
+                other = (SEPARATE, node.attrs["separate_ns"])
+                self.steps[-1] = self.steps[-1]._replace(alternatives=(*self.steps[-1].alternatives, other))
         self._layer = ""
         for tensor, symbol in late:
             root = self._root[symbol]

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from cnnkern.engine.bands import Joiner, fuse_bands
 from cnnkern.engine.loading import Scaling, pool_before_pointwise, scale_on_load
+from cnnkern.engine.options import DEFAULT, Options
 from cnnkern.engine.rewrite import Program, Scaled, make_node
 from cnnkern.engine.shuffle import simplify_shuffles
 from cnnkern.graph import Array, Attrs, Graph, Node, Symbol
@@ -39,6 +41,7 @@ class Folder:
         self._done: dict[tuple[float, ...], tuple[tuple[Any, ...], Scaled, Array]] = {}
         self.scaling = Scaling()
         self._widened: dict[tuple[int, int], tuple[Array | Scaled, Array | Scaled]] = {}
+        self.joiner = Joiner()
 
     def fold(
         self, weight: Array | Scaled, bias: Array | None, norm: tuple[Array | None, ...], eps: float
@@ -157,7 +160,7 @@ def _epilogue(node: Node) -> Attrs:
     return {key: node.attrs[key] for key in ("activation", "slope", "low", "high") if key in node.attrs}
 
 
-def optimize_inference(graph: Graph, folder: Folder) -> Graph:
+def optimize_inference(graph: Graph, folder: Folder, options: Options = DEFAULT) -> Graph:
     """Everything: nobody looks at the values in between."""
     program = Program(graph)
     drop_idle_reshapes(program)
@@ -167,6 +170,7 @@ def optimize_inference(graph: Graph, folder: Folder) -> Graph:
     simplify_shuffles(program, folder)
     pool_before_pointwise(program)
     scale_on_load(program, folder.scaling)
+    fuse_bands(program, options, folder.joiner)
     return program.graph()
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from cnnkern.engine.freeze import Frozen
+from cnnkern.engine.options import expanded
 from cnnkern.graph import Array
 
 _SECONDS = 0.5  # of runs for each set of candidates
@@ -34,7 +35,7 @@ def tuned_algorithms(plan: Callable[[Mapping[str, str]], Frozen], arrays: list[A
     for label, names in options.items():
         # An algorithm that several plans have in common counts by its best time: only another one can be faster.
         fastest = {
-            name: min(time[label] for given, time in zip(sets, times, strict=True) if given[label] == name)
+            name: min(_taken(time, label) for given, time in zip(sets, times, strict=True) if given[label] == name)
             for name in names
         }
         best = min(names, key=lambda name: fastest[name])
@@ -44,6 +45,11 @@ def tuned_algorithms(plan: Callable[[Mapping[str, str]], Frozen], arrays: list[A
         return {}
     pair = _medians([base, plan(chosen)], arrays, threads)
     return chosen if pair[1].sum() < pair[0].sum() else {}
+
+
+def _taken(by_layer: dict[str, float], label: str) -> float:
+    """The time of a layer, or of several that are one step in some plans and apart in others."""
+    return by_layer[label] if label in by_layer else sum(by_layer[name] for name in expanded(label))
 
 
 def _medians(plans: list[Frozen], arrays: list[Array], threads: int) -> list[Array]:

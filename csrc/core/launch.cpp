@@ -182,6 +182,7 @@ int weight_argument(OpKind kind) {
     case OpKind::kConv2d:
     case OpKind::kConv2dScaled: return Conv::kW;
     case OpKind::kConv2dGradInput: return 1;
+    case OpKind::kConv2dChain: return ConvChain::kW;
     case OpKind::kMatmul: return Matmul::kB;
     default: return -1;
   }

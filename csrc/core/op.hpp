@@ -54,6 +54,15 @@ struct Conv {
   Activation input_activation;  // conv2d_scaled only: kNone or kRelu
 };
 
+// conv2d_chain: x, w, bias, residual? -> y: up to three convolutions in a row whose maps in between are never whole in
+// memory: head (1x1, or the first one of a network), middle (depthwise, or the maximum of windows of a ReLU's results),
+// tail (1x1, to which the residual is added). Head and tail may be left out.
+struct ConvChain {
+  enum Arg { kX, kW, kBias, kResidual, kY };  // kW, kBias: of all convolutions, one behind the other, (1, count) plain
+  Conv head, middle, tail;                    // w.present = 0 where left out; every one has a bias
+  int32_t max_pool;                           // the middle takes the maximum: its weights say only what a window is
+};
+
 // matmul: y (M, N) = act(op(a) op(b) + bias); a is (M, K) or, transposed, (K, M); b is (K, N) or, transposed, (N, K)
 struct Matmul {
   enum Arg { kA, kB, kBias, kY };  // kBias (1, N)
@@ -254,7 +263,7 @@ struct Peak {
 };
 
 enum class OpKind : int32_t {
-  kConv2d, kConv2dScaled, kConv2dGradInput, kConv2dGradWeight,
+  kConv2d, kConv2dScaled, kConv2dGradInput, kConv2dGradWeight, kConv2dChain,
   kMatmul,
   kMaxPool2d, kMaxPool2dGrad, kAvgPool2d, kAvgPool2dGrad,
   kBatchNorm, kBatchNormTraining, kBatchNormGrad,
@@ -272,6 +281,7 @@ struct Op {
   OpKind kind;
   union {
     Conv conv;
+    ConvChain conv_chain;
     Matmul matmul;
     Pool pool;
     BatchNorm batch_norm;

@@ -21,6 +21,9 @@ std::string pack_key(const Ready& ready, const Weights& weights) {
   put(p.work.packed_bytes), put(p.work.pack_units);
   if (p.op.kind == OpKind::kMatmul) {
     put(p.op.matmul.n), put(p.op.matmul.k), put(p.op.matmul.transpose_b);
+  } else if (p.op.kind == OpKind::kConv2dChain) {
+    const ConvChain& chain = p.op.conv_chain;
+    put(chain.head.w), put(chain.middle.w), put(chain.tail.w), put(chain.max_pool);
   } else {
     put(p.op.conv.w), put(p.op.conv.stride), put(p.op.conv.padding), put(p.op.conv.dilation), put(p.op.conv.groups);
   }

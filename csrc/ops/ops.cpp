@@ -18,6 +18,7 @@ const OpInfo kOps[] = {
     {"conv2d_scaled", OpKind::kConv2dScaled, 8, bits(0, 3, 4, 5), bits(4), 0, bits(2, 3, 6, 7), false, make_conv2d},
     {"conv2d_grad_input", OpKind::kConv2dGradInput, 3, bits(0, 2), bits(2), 0, 0, false, make_conv2d},
     {"conv2d_grad_weight", OpKind::kConv2dGradWeight, 3, bits(0, 1), bits(2), 0, 0, false, make_conv2d},
+    {"conv2d_chain", OpKind::kConv2dChain, 5, bits(0, 3, 4), bits(4), 0, bits(3), false, make_conv2d_chain},
     {"matmul", OpKind::kMatmul, 4, 0, bits(3), 0, bits(2), false, make_matmul},
     {"max_pool2d", OpKind::kMaxPool2d, 3, bits(0, 1, 2), bits(1, 2), bits(2), bits(2), true, make_pool2d},
     {"max_pool2d_grad", OpKind::kMaxPool2dGrad, 3, bits(0, 1, 2), bits(2), bits(1), 0, true, make_pool2d},
@@ -100,6 +101,16 @@ std::vector<int64_t> Attributes::list(const std::string& name) const {
   throw std::invalid_argument("attribute '" + name + "' must be a list of integers");
 }
 
+Attributes Attributes::part(const std::string& prefix) const {
+  Attributes found;
+  for (const auto& [name, value] : values_)
+    if (name.compare(0, prefix.size(), prefix) == 0) {
+      used_[name] = true;
+      found.set(name.substr(prefix.size()), value);
+    }
+  return found;
+}
+
 void Attributes::spatial(const std::string& name, int64_t otherwise, int64_t out[3]) const {
   const std::vector<int64_t> numbers = list(name);
   for (int i = 0; i < 3; ++i) out[i] = otherwise;
@@ -171,6 +182,12 @@ Op make_op(const OpInfo& info, const Attributes& attributes, const Tensors& args
 
 Border border_needed(const Op& op, int index) {
   Border border;
+  if (op.kind == OpKind::kConv2dChain) {
+    Op first{};
+    first.kind = index == ConvChain::kX ? OpKind::kConv2d : OpKind::kCount;
+    first.conv = op.conv_chain.head.w.present ? op.conv_chain.head : op.conv_chain.middle;
+    return border_needed(first, Conv::kX);
+  }
   const Conv& conv = op.conv;
   const bool forward_input = ((op.kind == OpKind::kConv2d || op.kind == OpKind::kConv2dScaled) && index == Conv::kX) ||
                              (op.kind == OpKind::kConv2dGradWeight && index == Conv::kGwX);

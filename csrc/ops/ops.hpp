@@ -24,6 +24,7 @@ class Attributes {
   // Two entries are H and W (D gets `otherwise`), three are D, H, W.
   void spatial(const std::string& name, int64_t otherwise, int64_t out[3]) const;
   std::vector<int64_t> list(const std::string& name) const;
+  Attributes part(const std::string& prefix) const;  // the entries whose names start so, without that start
   void all_used(const char* op) const;
   std::string text() const;  // equal for equal attributes only
 
@@ -57,6 +58,7 @@ Border border_needed(const Op& op, int index);
 
 // One per family, in a file each.
 void make_conv2d(const OpInfo&, const Attributes&, const Tensors&, Op&);
+void make_conv2d_chain(const OpInfo&, const Attributes&, const Tensors&, Op&);
 void make_matmul(const OpInfo&, const Attributes&, const Tensors&, Op&);
 void make_pool2d(const OpInfo&, const Attributes&, const Tensors&, Op&);
 void make_fractional_max_pool(const OpInfo&, const Attributes&, const Tensors&, Op&);

@@ -67,8 +67,15 @@ CNNKERN_INLINE void tile_epilogue(const TileArgs& a, Accumulators& acc) {
       unroll<kPixels>([&](auto p) CNNKERN_LAMBDA { acc[b][p] = min(high, max(low, acc[b][p])); });
     });
   }
+  // What is stored might be the arguments for all that GCC knows: it would read them again for every store.
+  float* const y = a.y;
+  const int64_t step = a.y_step, block = a.y_block;
   unroll<kBlocks>([&](auto b) CNNKERN_LAMBDA {
-    unroll<kPixels>([&](auto p) CNNKERN_LAMBDA { block_store(a.y + b * a.y_block + p * a.y_step, acc[b][p]); });
+    float* pixel = y + b * block;
+    unroll<kPixels>([&](auto p) CNNKERN_LAMBDA {
+      block_store(pixel + p % 3 * step, acc[b][p]);
+      if constexpr (p % 3 == 2) pixel += 3 * step;
+    });
   });
   if (is_long(activation)) {
     static_assert(kBlocks == 1 || kVecs == 1);

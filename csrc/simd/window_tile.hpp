@@ -119,13 +119,17 @@ CNNKERN_INLINE bool window_serves(const Conv& c, int64_t taps, int64_t stride, i
          c.dilation[2] == 1 && c.w.c == group && c.w.n == c.groups * group && c.y.w >= kWindowPixels;
 }
 
-CNNKERN_INLINE float window_ns(const Conv& c, const Machine& machine) {
+// The arithmetic alone.
+CNNKERN_INLINE double window_work_ns(const Conv& c, const Machine& machine) {
   const double tiles = static_cast<double>(c.y.n * blocks_of(c.y.c) * window_bands(c) * kVecs) *
                        static_cast<double>((c.y.w + kWindowPixels - 1) / kWindowPixels);
   const double slots = tiles * (kWindowRows * kWindowPixels * static_cast<double>(taps_of(c) * c.w.c) * 1.2 + 30);
+  return slots * 2 * kLanes / (machine.flops_per_ns * machine.threads);
+}
+
+CNNKERN_INLINE float window_ns(const Conv& c, const Machine& machine) {
   const double bytes = map_bytes(c.x) + map_bytes(c.y) + map_bytes(c.residual);
-  const double ns = slots * 2 * kLanes / (machine.flops_per_ns * machine.threads) + 0.5 * traffic_ns(bytes, machine);
-  return static_cast<float>(ns + 1000);
+  return static_cast<float>(window_work_ns(c, machine) + 0.5 * traffic_ns(bytes, machine) + 1000);
 }
 
 // A unit is a band of kWindowRows rows of one channel block of one image. (Strips of a map with all their channels,

@@ -2,14 +2,12 @@
 // The direct convolution that reads a plain map of few channels (an image) and writes a blocked one:
 //   y[n, o, p] = act(bias[o] + residual[n, o, p]
 //                    + sum over c and taps t of x[n, c, p * stride - padding + t * dilation] w[o, c, t]).
-// Blocks of 16 channels of the image would be mostly zeros. A unit is a band of output rows: it copies the input rows
-// that the band needs, with their padding, into its scratch memory, and the register tile of simd/conv_tile.hpp walks
-// them with one element per step and pixels `stride` elements apart: any kernel, stride and dilation.
+// Blocks of 16 channels of the image would be mostly zeros. A unit is a band of output rows, computed from a copy of the
+// input rows that it needs (simd/input_rows.hpp): any kernel, stride and dilation.
 //
 // Registers: simd/conv_tile.hpp. Weights: [panel][c, t][blocks of the panel][16]. Zen 5, 3 -> 64, 7x7 of stride 2 at
 // 224x224: 90 to 94% of the FMA peak with AVX-512 and AVX2; 3x3 of stride 1: 81 to 86%.
-#include "simd/conv_geometry.hpp"
-#include "simd/conv_sweep.hpp"
+#include "simd/input_rows.hpp"
 
 namespace CNNKERN_NAMESPACE {
 namespace {
@@ -23,35 +21,24 @@ constexpr int64_t kWantedUnits = 32;
 // Stands at the start of the table, then the offsets.
 struct Plan {
   Sweep sweep;          // of one band
+  InputRows input;      // of one band
   int64_t band, bands;  // output rows of a band, bands of a plane
-  int64_t rows, width;  // copied input rows of one channel and kernel plane, elements of each
 };
-
-int64_t copied_rows(const Conv& c, int64_t band) { return (band - 1) * c.stride[1] + (c.w.h - 1) * c.dilation[1] + 1; }
-int64_t copied_bytes(const Conv& c, int64_t rows, int64_t width) {
-  return c.x.c * c.w.d * rows * width * static_cast<int64_t>(sizeof(float));
-}
 
 Plan make_plan(const Conv& c) {
   Plan p{};
-  p.width = (c.y.w - 1) * c.stride[2] + (c.w.w - 1) * c.dilation[2] + 1;
   const int64_t planes = c.y.n * c.y.d;
   p.band = most(1, least(least(kBandRows, c.y.h), planes * c.y.h / kWantedUnits));
-  while (p.band > 1 && copied_bytes(c, copied_rows(c, p.band), p.width) > kBandBytes) --p.band;
+  while (p.band > 1 && copied_bytes(c, input_rows(c, p.band)) > kBandBytes) --p.band;
   p.bands = (c.y.h + p.band - 1) / p.band;
-  p.rows = copied_rows(c, p.band);
+  p.input = input_rows(c, p.band);
 
   const int64_t one[3] = {1, 1, 1};
   Sweep& s = p.sweep;
   s.n = s.d = 1, s.h = p.band, s.w = c.y.w;
-  s.groups = 1;
-  s.lanes = c.w.n;
-  s.reduction = 1;
-  s.taps = c.x.c * taps_of(c);
-  s.x = {0, 0, 0, 0, 0, c.stride[1] * p.width, c.stride[2]};
+  read_input_rows(c, p.input, s);
   s.y = sweep_map(c.y, s.lanes, one);
   s.residual = sweep_map(c.residual, s.lanes, one);
-  complete_sweep(s, 1);
   return p;
 }
 
@@ -60,13 +47,12 @@ int candidates(const Op& op, const Machine& machine, Variant* out) {
   if (c.x.layout != Layout::kPlain || c.y.layout != Layout::kBlocked || !is_blocked(c.residual)) return 0;
   if (c.groups != 1 || c.x.c > kMostChannels) return 0;
   const Plan p = make_plan(c);
-  const double copied = static_cast<double>(copied_bytes(c, p.rows, p.width)) / 4;
-  if (4 * copied > static_cast<double>(kMostBytes)) return 0;
+  const double copied = static_cast<double>(copied_bytes(c, p.input));
+  if (copied > static_cast<double>(kMostBytes)) return 0;
   const double bands = static_cast<double>(c.y.n * c.y.d * p.bands);
   const double bytes = 4.0 * static_cast<double>(c.x.n * c.x.c) * static_cast<double>(c.x.d * c.x.h * c.x.w) +
                        map_bytes(c.y) + map_bytes(c.residual);
-  // Copying takes about two multiplications' time per vector.
-  const double copying = bands * copied * 4 / (machine.flops_per_ns * machine.threads);
+  const double copying = copying_ns(bands * copied, machine);
   const double rows =
       static_cast<double>(c.y.h) / static_cast<double>(p.bands * p.band);  // the last band may be smaller
   *out = {0,
@@ -85,49 +71,15 @@ void prepare(const Op& op, const Variant&, Work* work, void* table) {
   work->units[0] = c.y.n * c.y.d * p.bands;
   work->packed_bytes = p.sweep.packed_size * static_cast<int64_t>(sizeof(float));
   work->pack_units = p.sweep.blocks;
-  work->scratch_bytes = copied_bytes(c, p.rows, p.width);
+  work->scratch_bytes = copied_bytes(c, p.input);
   work->table_bytes = static_cast<int64_t>(sizeof(Plan)) + p.sweep.steps * static_cast<int64_t>(sizeof(int32_t));
   if (!table) return;
   *static_cast<Plan*>(table) = p;
-  int32_t* offset = reinterpret_cast<int32_t*>(static_cast<Plan*>(table) + 1);
-  for (int64_t plane = 0; plane < c.x.c * c.w.d; ++plane)
-    for (int64_t h = 0; h < c.w.h; ++h)
-      for (int64_t w = 0; w < c.w.w; ++w)
-        *offset++ = static_cast<int32_t>((plane * p.rows + h * c.dilation[1]) * p.width + w * c.dilation[2]);
+  fill_row_offsets(c, p.input, reinterpret_cast<int32_t*>(static_cast<Plan*>(table) + 1));
 }
 
 void pack(const Prepared& prepared, int64_t first, int64_t last, const float* weight, void* packed) {
-  const Sweep& s = static_cast<const Plan*>(prepared.table)->sweep;
-  for (int64_t block = first; block < last; ++block) {
-    const int64_t row = panel_width(s, block) * kBlock;
-    float* const to = static_cast<float*>(packed) + packed_block(s, block);
-    const auto place = [&](int64_t j) { return to + j * row; };
-    transpose_rows(weight + block * kBlock * s.taps, s.taps, least(kBlock, s.lanes - block * kBlock), s.taps, place);
-  }
-}
-
-// One row of x from element `first` on, zeros where it does not exist.
-void copy_row(const float* x, int64_t size, int64_t first, int64_t width, float* to) {
-  const int64_t begin = least(width, most(0, -first)), end = most(begin, least(width, size - first));
-  for (int64_t i = 0; i < begin; ++i) to[i] = 0;
-  for (int64_t i = begin; i < end; ++i) to[i] = x[first + i];
-  for (int64_t i = end; i < width; ++i) to[i] = 0;
-}
-
-// The input rows of `band_rows` output rows of plane d from row h on.
-void copy_band(const Conv& c, const Plan& p, const float* x, int64_t n, int64_t d, int64_t h, int64_t band_rows,
-               float* to) {
-  const int64_t rows = copied_rows(c, band_rows);
-  for (int64_t channel = 0; channel < c.x.c; ++channel)
-    for (int64_t plane = 0; plane < c.w.d; ++plane, to += p.rows * p.width) {
-      const int64_t from_d = d * c.stride[0] - c.padding[0] + plane * c.dilation[0];
-      for (int64_t row = 0; row < rows; ++row) {
-        const int64_t from_h = h * c.stride[1] - c.padding[1] + row;
-        const bool exists = from_d >= 0 && from_d < c.x.d && from_h >= 0 && from_h < c.x.h;
-        const float* const from = exists ? at(c.x, x, n, channel, from_d, from_h, 0) : nullptr;
-        copy_row(from, exists ? c.x.w : 0, -c.padding[2], p.width, to + row * p.width);
-      }
-    }
+  pack_row_weights(static_cast<const Plan*>(prepared.table)->sweep, first, last, weight, static_cast<float*>(packed));
 }
 
 void run(const Prepared& prepared, int, int64_t first, int64_t last, const Context& context) {
@@ -140,7 +92,7 @@ void run(const Prepared& prepared, int, int64_t first, int64_t last, const Conte
   for (int64_t unit = first; unit < last; ++unit) {
     const int64_t h = unit % p.bands * p.band, d = unit / p.bands % c.y.d, n = unit / (p.bands * c.y.d);
     const int64_t rows = least(p.band, c.y.h - h);
-    copy_band(c, p, argument(Conv::kX), n, d, h, rows, scratch);
+    copy_input_rows(c, p.input, argument(Conv::kX), n, d, h, rows, scratch);
     const float* const residual = argument(Conv::kResidual);
     const SweepPointers pointers = {scratch, static_cast<const float*>(context.packed), argument(Conv::kBias),
                                     residual ? at_block(c.residual, residual, n, 0, d, h, 0) : nullptr,
