@@ -15,10 +15,11 @@ import numpy as np
 
 from cnnkern import _core
 from cnnkern.engine.options import Options, expanded, joined, labels
-from cnnkern.engine.rewrite import Program, make_node
+from cnnkern.engine.rewrite import Program, Scaled, make_node
 from cnnkern.graph import Array, Attrs, KernelCall, Node, OpDef, Spec, Symbol, product
 
 SEPARATE = "separate"  # the algorithm of a chain that is none
+Part = Array | Scaled | int
 _STAGES = ("head", "middle", "tail")
 
 
@@ -39,15 +40,20 @@ class Joiner:
 
     def __init__(self) -> None:
         # The arrays are kept beside the result: an id is only good while its object lives.
-        self._done: dict[tuple[int, ...], tuple[list[Array | int], Array]] = {}
+        self._done: dict[tuple[int, ...], tuple[list[Part], Array]] = {}
 
-    def join(self, parts: list[Array | int]) -> Array:
+    def join(self, parts: list[Part]) -> Array:
         """A number stands for so many zeros."""
         key = tuple(-part if isinstance(part, int) else id(part) for part in parts)
         if key not in self._done:
-            arrays = [np.zeros(part, np.float32) if isinstance(part, int) else part.ravel() for part in parts]
-            self._done[key] = parts, np.concatenate(arrays)
+            self._done[key] = parts, np.concatenate([_dense(part).ravel() for part in parts])
         return self._done[key][1]
+
+
+def _dense(part: Part) -> Array:
+    if isinstance(part, int):
+        return np.zeros(part, np.float32)
+    return part.dense() if isinstance(part, Scaled) else part
 
 
 def _lower(node: Node) -> list[KernelCall]:
@@ -168,11 +174,11 @@ def _chain_node(chain: Chain, layers: list[str]) -> Node:
     return make_node(CONV2D_CHAIN, (chain.nodes[0].inputs[0], weights, biases, residual), attrs, last.outputs)
 
 
-def _parameters(chain: Chain, program: Program) -> tuple[list[Array | int], list[Array | int]]:
+def _parameters(chain: Chain, program: Program) -> tuple[list[Part], list[Part]]:
     """Weights and biases of the convolutions, as the Joiner takes them."""
-    weights: list[Array] = [program.constants[node.inputs[1]] for node in chain.nodes]
+    weights = [program.constants[node.inputs[1]] for node in chain.nodes]
     biases = [None if (symbol := node.inputs[2]) is None else program.constants[symbol] for node in chain.nodes]
-    return [*weights], [len(w) if b is None else b for w, b in zip(weights, biases, strict=True)]
+    return weights, [w.shape[0] if b is None else b for w, b in zip(weights, biases, strict=True)]
 
 
 def _lowered(node: Node) -> KernelCall:

@@ -231,7 +231,8 @@ def compile(
     tune: time the candidates of every layer inside the running network, now, and take the fastest; without it they are
     chosen by prediction, which gives the same bits on every machine with the instruction set.
     algorithms: {layer: algorithm}, names of layers and alternatives as `Engine.explain` shows them. The `algorithms` of
-    a tuned engine reproduce its choices.
+    a tuned engine reproduce its choices. Layers that are one step have one name, "features.2.conv.{0.0,1.0,2}", and may
+    be told to be "separate".
     threads: at most so many (default: as `set_num_threads` says at each call).
     copy: False lets the engine read the model's own arrays instead of a copy. It starts faster and needs less memory,
     but the model must not change any more.
