@@ -14,7 +14,7 @@ from cnnkern import models, reference
 
 
 class Stage(NamedTuple):
-    """outputs 0: depthwise; activation: of F, or "clamp"."""
+    """outputs 0: depthwise; activation: a function of F, or ""."""
 
     outputs: int
     kernel: int
@@ -55,18 +55,26 @@ class Network:
             y = F.conv2d(y, weight, bias, stride=stage.stride, padding=padding, groups=groups)
             if self.residual and i == len(self.stages) - 1:
                 y = F.add(y, x)
-            if stage.activation == "clamp":
-                y = F.clamp(y, 0.0, 6.0)
-            elif stage.activation:
+            if stage.activation:
                 y = getattr(F, stage.activation)(y)
         return y
+
+    def apart(self):
+        """Separate steps, each by the kernel whose tiles a chain uses."""
+        first = "first" if self.shape[1] <= 4 else "pointwise"
+        kinds = [
+            (first if stage.kernel > 1 or i == 0 else "pointwise") if stage.outputs else "depthwise_window"
+            for i, stage in enumerate(self.stages)
+        ]
+        names = ["conv2d", *(f"conv2d#{i + 2}" for i in range(len(kinds) - 1))]
+        return cnnkern.compile(self, self.shape, algorithms=dict(zip(names, kinds, strict=True)))
 
     def compiled(self, way: str, threads: int = 1):
         return cnnkern.compile(self, self.shape, algorithms={self.label: way}, threads=threads)
 
 
 def expand(channels: int) -> Stage:
-    return Stage(channels, 1, activation="clamp")
+    return Stage(channels, 1, activation="relu6")
 
 
 CHAINS = {
@@ -80,7 +88,7 @@ CHAINS = {
     "one row": ((2, 16, 1, 20), [expand(32), Stage(0, 3), Stage(16, 1)], True),
     "no padding": ((1, 16, 12, 20), [expand(32), Stage(0, 5, 1, 0), Stage(16, 1)], False),
     "more padding": ((1, 16, 12, 20), [expand(32), Stage(0, 3, 1, 2), Stage(16, 1)], False),
-    "stem": ((2, 3, 57, 63), [Stage(32, 3, 2, activation="clamp"), Stage(0, 3), Stage(16, 1)], False),
+    "stem": ((2, 3, 57, 63), [Stage(32, 3, 2, activation="relu6"), Stage(0, 3), Stage(16, 1)], False),
     "stem alone": ((1, 3, 40, 36), [Stage(24, 3, 2, activation="silu"), Stage(0, 3, 2)], False),
     "grey stem, 7x7": ((1, 1, 64, 41), [Stage(20, 7, 2), Stage(0, 5, 2), Stage(33, 1)], False),
     "large": ((1, 16, 112, 112), [expand(96), Stage(0, 3, 2), Stage(24, 1, activation="")], False),
@@ -93,7 +101,7 @@ def test_same_bits_as_separate_steps(name, isa, divided):
     divided.set_isa(isa)
     network = Network(*CHAINS[name])
     way = "bands_first" if network.shape[1] <= 4 else "bands"
-    separate = network.compiled("separate")
+    separate = network.apart()
     assert [step.op for step in separate.steps].count("conv2d_chain") == 0
     want = separate(network.x)
     for threads in (1, 2, 3, 7):
@@ -122,7 +130,7 @@ def test_whole_numbers_come_out_exactly(name, isa, divided):
 
 def test_other_sizes_share_the_weights():
     network = Network(*CHAINS["inverted residual"])
-    engine, separate = network.compiled("bands"), network.compiled("separate")
+    engine, separate = network.compiled("bands"), network.apart()
     packed = engine.memory().packed
     for size in (14, 40):
         x = np.random.default_rng(size).standard_normal((2, 24, size, size + 3), dtype=np.float32)

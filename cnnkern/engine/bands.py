@@ -82,6 +82,7 @@ def fuse_bands(program: Program, options: Options, joiner: Joiner) -> None:
     names = labels(program.graph(), options.names)
     readers = program.readers()
     known: set[str] = set()
+    apart = [set(expanded(label)) for label, wanted in options.algorithms.items() if wanted == SEPARATE]
     for middle in list(program.nodes):
         if not _is_depthwise(middle):
             continue
@@ -92,6 +93,8 @@ def fuse_bands(program: Program, options: Options, joiner: Joiner) -> None:
             if not constant or any(name in options.algorithms for name in layers):
                 continue
             known.add(joined(layers))
+            if any(group.issuperset(layers) for group in apart):
+                continue
             node = _chain_node(chain, layers)
             gain = _gain(node, options.algorithms.get(joined(layers), ""))
             if gain > (best[0] if best else 0.0):
@@ -107,9 +110,7 @@ def fuse_bands(program: Program, options: Options, joiner: Joiner) -> None:
 
 
 def _gain(node: Node, wanted: str) -> float:
-    """Predicted nanoseconds that a chain saves: infinite where it is wanted, 0 where it is not or cannot be."""
-    if wanted == SEPARATE:
-        return 0.0
+    """Predicted nanoseconds that a chain saves: infinite where it is wanted, 0 where it cannot be or does not pay."""
     found = _predicted(_lowered(node), wanted)
     if found is None and wanted:
         label = joined(node.attrs["layers"])
