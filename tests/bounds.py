@@ -129,7 +129,7 @@ def _batch_norm_training(case: Case, values: Any, outputs: Sequence[Array]) -> l
 
 
 def _batch_norm_grad(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
-    dy, x, mean, rstd, weight = values
+    dy, x, mean, rstd, weight, _ = values
     _, dweight, dbias = outputs
     axes, count = (0, *range(2, x.ndim)), x.size / max(x.shape[1], 1)
     normalized = _normalized_scale(x, mean, rstd, None, None)

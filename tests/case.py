@@ -18,7 +18,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "matmul": {"transpose_a": False, "transpose_b": False, **_EPILOGUE},
     "batch_norm": {"eps": 1e-5, **_EPILOGUE},
     "batch_norm_training": {"eps": 1e-5, "momentum": 0.1, **_EPILOGUE},
-    "batch_norm_grad": {"training": True},
+    "batch_norm_grad": {"training": True, **_EPILOGUE},
     "leaky_relu": {"slope": 0.25},
     "leaky_relu_grad": {"slope": 0.25},
     "clamp": {"low": -2.0, "high": 1.0},
@@ -50,7 +50,7 @@ for _axes in (1, 2, 3):
     DEFAULTS[f"avg_pool{_axes}d"] = DEFAULTS[f"avg_pool{_axes}d_grad"] = {**_window, **_AVERAGE}
 DEFAULTS["conv2d_scaled"] = {**DEFAULTS["conv2d"], "input_activation": "none"}
 # Inputs of operations whose last ones are optional.
-_INPUTS = {"conv1d": 4, "conv2d": 4, "conv3d": 4, "conv2d_scaled": 7, "matmul": 3}
+_INPUTS = {"conv1d": 4, "conv2d": 4, "conv3d": 4, "conv2d_scaled": 7, "matmul": 3, "batch_norm_grad": 6}
 
 
 @dataclass(frozen=True)

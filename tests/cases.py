@@ -68,6 +68,13 @@ _OTHERS = """
   batch_norm_grad:2x17x5x5,2x17x5x5,17,17,17:training=False
   batch_norm_grad:64x5,64x5,5,5,-
   batch_norm_grad:4x16x28x28,4x16x28x28,16,16,16
+  batch_norm_grad:2x17x5x5,2x17x5x5,17,17,17,17:activation=relu
+  batch_norm_grad:4x16x28x28,4x16x28x28,16,16,16,16:activation=clamp
+  batch_norm_grad:2x3x9x7,2x3x9x7,3,3,-,3:activation=leaky_relu
+  batch_norm_grad:8x33,8x33,33,33,33,-:activation=silu
+  batch_norm_grad:2x24x6x5,2x24x6x5,24,24,24,24:activation=hardswish:training=False
+  batch_norm_training:2x24x6x5,24,24,24,24:activation=silu
+  batch_norm_training:3x5x7x5,5,5,-,-:activation=sigmoid
   # broadcasting along every axis, from a scalar, from a vector of channels
   add:2x16x7x7,2x16x7x7
   add:2x17x5x5,17x1x1

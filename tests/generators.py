@@ -71,9 +71,12 @@ class Draw:
         return shape
 
 
-def _epilogue(draw: Draw) -> dict[str, Any]:
+def _epilogue(draw: Draw, long: bool = False) -> dict[str, Any]:
+    """long: also activations that take an exponential."""
     if draw.chance(0.6):
         return {}
+    if long and draw.chance(0.4):
+        return {"activation": draw.among("silu", "hardswish", "sigmoid", "hardsigmoid")}
     return {"activation": draw.among("relu", "leaky_relu", "clamp")}
 
 
@@ -236,9 +239,10 @@ def _batch_norm(draw: Draw, op: str) -> Case:
     if op == "batch_norm":
         return make(op, (x, c, c, weight, bias), eps=eps, **_epilogue(draw))
     if op == "batch_norm_grad":
-        return make(op, (x, x, c, c, weight), training=draw.chance(0.8))
+        return make(op, (x, x, c, c, weight, bias), training=draw.chance(0.8), **_epilogue(draw, long=True))
     running = c if draw.chance(0.6) else None
-    return make(op, (x, weight, bias, running, running), eps=eps, momentum=draw.among(0.1, 0.25), **_epilogue(draw))
+    momentum = draw.among(0.1, 0.25)
+    return make(op, (x, weight, bias, running, running), eps=eps, momentum=momentum, **_epilogue(draw, long=True))
 
 
 _UNARY_ATTRS: dict[str, Callable[[Draw], dict[str, Any]]] = {

@@ -121,6 +121,19 @@ def _statistics(case: Case, rng: np.random.Generator, values: Values) -> None:
         axes = (0, *range(2, x.ndim))
         values[2] = x.mean(axes, np.float64).astype(np.float32)
         values[3] = (1 / np.sqrt(x.var(axes, np.float64) + 1e-3)).astype(np.float32)
+        _away_from_kinks(case, values)
+
+
+def _away_from_kinks(case: Case, values: Values) -> None:
+    """Moves x where an activation after the normalization has a kink, so that rounding does not decide on its side."""
+    x, mean, rstd, weight, bias = values[1:]
+    assert x is not None and mean is not None and rstd is not None
+    column = (1, -1, *[1] * (x.ndim - 2))
+    scale = (rstd if weight is None else rstd * weight).reshape(column)
+    kinks = {"clamp": (case.attrs["low"], case.attrs["high"]), "hardswish": (-3, 3), "hardsigmoid": (-3, 3)}
+    for kink in kinks.get(case.attrs["activation"], (0,)):
+        y = (x - mean.reshape(column)) * scale + (0 if bias is None else bias.reshape(column))
+        np.add(x, 2e-3 / np.maximum(np.abs(scale), 1e-3), out=x, where=np.abs(y - kink) < 1e-3)
 
 
 def _group_statistics(case: Case, rng: np.random.Generator, values: Values) -> None:

@@ -19,7 +19,11 @@ from cnnkern.engine.shuffle import simplify_shuffles
 from cnnkern.graph import Array, Attrs, Graph, Node, Symbol
 
 _ACTIVATIONS = ("relu", "leaky_relu", "clamp")
-_LONG_ACTIVATIONS = ("silu", "hardswish", "sigmoid", "hardsigmoid")  # in the epilogue of convolutions only
+_LONG_ACTIVATIONS = ("silu", "hardswish", "sigmoid", "hardsigmoid")
+_TAKES_LONG_ACTIVATION = ("conv2d", "batch_norm_training")
+# Gradients of activations that a batch norm's gradient can take in.
+_SLOPES = {f"{name}_grad": name for name in (*_ACTIVATIONS, *_LONG_ACTIVATIONS)}
+_NORMS = {"batch_norm": 4, "batch_norm_training": 2}  # where they have their bias
 _CONVOLUTIONS = ("conv1d", "conv2d", "conv3d")
 _TAKES_ACTIVATION = (
     *_CONVOLUTIONS,
@@ -121,6 +125,29 @@ def relu_gradient_from_output(program: Program) -> None:
             program.replace(node, new, node)
 
 
+def fuse_norm_gradients(program: Program) -> None:
+    """The gradient of an activation between batch norm and its reader moves into the gradient of the batch norm, which
+    computes the activation's input again: nothing but the batch norm's input is kept for the backward pass."""
+    readers = program.readers()
+    for grad in list(program.nodes):
+        if grad.op.name != "batch_norm_grad" or _active(grad):
+            continue
+        slope = grad.inputs[0].node if grad.inputs[0] is not None else None
+        if slope is None or slope.op.name not in _SLOPES or readers[slope.outputs[0]] != [grad]:
+            continue
+        saved = slope.inputs[1]
+        activation = _SLOPES[slope.op.name]
+        if activation == "sigmoid" and saved is not None and saved.node is not None:  # its gradient reads its result
+            saved = saved.node.inputs[0]
+        norm = saved.node if saved is not None else None
+        if norm is None or norm.op.name not in _NORMS or norm.inputs[0] is not grad.inputs[1] or _active(norm):
+            continue
+        bias = norm.inputs[_NORMS[norm.op.name]]
+        attrs = {**grad.attrs, **slope.attrs, "activation": activation}
+        new = make_node(grad.op, (slope.inputs[0], *grad.inputs[1:5], bias), attrs, grad.outputs)
+        program.replace((grad, slope), new, grad)
+
+
 def fuse_activations(program: Program) -> None:
     """An activation after an operation with an epilogue, and the only reader of its result, moves into the epilogue."""
     readers = program.readers()
@@ -128,7 +155,7 @@ def fuse_activations(program: Program) -> None:
         if node.op.name not in (*_ACTIVATIONS, *_LONG_ACTIVATIONS) or node.inputs[0] is None:
             continue
         source = node.inputs[0].node
-        takes = ("conv2d",) if node.op.name in _LONG_ACTIVATIONS else _TAKES_ACTIVATION
+        takes = _TAKES_LONG_ACTIVATION if node.op.name in _LONG_ACTIVATIONS else _TAKES_ACTIVATION
         if source is None or source.op.name not in takes or _active(source):
             continue
         if readers[source.outputs[0]] != [node]:
@@ -178,6 +205,7 @@ def optimize_training(graph: Graph) -> Graph:
     """What a backward pass allows: values that gradients read stay."""
     program = Program(graph)
     drop_idle_reshapes(program)
+    fuse_norm_gradients(program)
     relu_gradient_from_output(program)
     fuse_activations(program)
     return program.graph()

@@ -34,14 +34,14 @@ def _lower(node: Node) -> list[KernelCall]:
 def _inference_gradient(node: Node, dy: Symbol) -> tuple[Symbol | None, ...]:
     x, mean, var, weight, bias = node.inputs
     rstd = np.ones(var.shape, var.dtype) / sqrt(scaled(var, 1.0, node.attrs["eps"]))
-    dx, dweight, dbias = apply(BATCH_NORM_GRAD, (dy, x, mean, rstd, weight), {"training": False})
+    dx, dweight, dbias = apply(BATCH_NORM_GRAD, (dy, x, mean, rstd, weight, None), {"training": False})
     return dx, None, None, dweight if weight is not None else None, dbias if bias is not None else None
 
 
 def _training_gradient(node: Node, dy: Symbol | None, *_: Symbol | None) -> tuple[Symbol | None, ...]:
     x, weight, bias = node.inputs[:3]
     saved = node.outputs[1:]
-    dx, dweight, dbias = apply(BATCH_NORM_GRAD, (dy, x, *saved, weight), {"training": True})
+    dx, dweight, dbias = apply(BATCH_NORM_GRAD, (dy, x, *saved, weight, None), {"training": True})
     return dx, dweight if weight is not None else None, dbias if bias is not None else None, None, None
 
 
@@ -154,6 +154,6 @@ def batch_norm_grad(
     for name, value in (("save_mean", save_mean), ("save_rstd", save_rstd), ("weight", weight)):
         check.vector(function, name, value, shape[1])
     attrs = {"training": check.boolean(function, "training", training)}
-    inputs = (reshape_to(grad_output, shape), reshape_to(input, shape), save_mean, save_rstd, weight)
+    inputs = (reshape_to(grad_output, shape), reshape_to(input, shape), save_mean, save_rstd, weight, None)
     dx, dweight, dbias = apply(BATCH_NORM_GRAD, inputs, attrs)
     return reshape_to(dx, input.shape), dweight, dbias

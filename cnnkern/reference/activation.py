@@ -58,6 +58,21 @@ def activate(y: Array, activation: str, slope: float, low: float, high: float) -
     raise ValueError(f"unknown activation {activation!r}")
 
 
+def activate_grad(dy: Array, x: Array, activation: str, slope: float, low: float, high: float) -> Array:
+    """dy times the derivative of `activate` at x."""
+    if activation == "none":
+        return dy
+    if activation == "leaky_relu":
+        return leaky_relu_grad(dy, x, slope=slope)
+    if activation == "clamp":
+        return clamp_grad(dy, x, low=low, high=high)
+    if activation == "sigmoid":
+        return sigmoid_grad(dy, sigmoid(x))
+    if activation in ("relu", "silu", "hardswish", "hardsigmoid"):
+        return np.asarray(globals()[f"{activation}_grad"](dy, x))
+    raise ValueError(f"unknown activation {activation!r}")
+
+
 def sigmoid(x: Array) -> Array:
     """1 / (1 + exp(-x)), written so that exp never overflows."""
     x = real(x)

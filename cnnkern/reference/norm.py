@@ -7,7 +7,7 @@ y = weight * (x - mean) * rstd + bias with rstd = 1 / sqrt(var + eps); x is (N, 
 import numpy as np
 
 from ._array import Array, real
-from .activation import activate
+from .activation import activate, activate_grad
 
 
 def _column(vector: Array, ndim: int) -> Array:
@@ -89,18 +89,24 @@ def batch_norm_grad(
     save_mean: Array,
     save_rstd: Array,
     weight: Array | None = None,
+    bias: Array | None = None,
     *,
     training: bool = True,
+    activation: str = "none",
+    slope: float = 0.01,
+    low: float = 0.0,
+    high: float = 0.0,
 ) -> tuple[Array, Array, Array]:
     """dy, x (N, C, ...), save_mean, save_rstd (C) -> dx like x, dweight (C), dbias (C).
 
     In training mean and rstd depend on x, so dx loses its mean and its part along the normalized x; otherwise (frozen
-    statistics) they are constants.
+    statistics) they are constants. dy is the gradient by activation(y).
     """
     dy, x = real(dy), real(x)
     axes, count = _other_axes(x), max(x.size // max(x.shape[1], 1), 1)
     rstd = _column(save_rstd, x.ndim)
     normalized = (x - _column(save_mean, x.ndim)) * rstd
+    dy = activate_grad(dy, _affine(normalized, weight, bias), activation, slope, low, high)
     dweight, dbias = (dy * normalized).sum(axes), dy.sum(axes)
     dx = dy
     if training:

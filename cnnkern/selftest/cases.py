@@ -152,7 +152,8 @@ def _normalization(values: Values) -> Iterator[Case]:
         yield Case("batch_norm_training", (x, weight, bias, mean, var), {"momentum": 0.1, **epilogue})
         yield Case("batch_norm_training", (x, None, None, None, None), {"momentum": 0.0, "eps": 1e-3})
         for training in (True, False):
-            yield Case("batch_norm_grad", (dy, x, mean, rstd, weight), {"training": training})
+            yield Case("batch_norm_grad", (dy, x, mean, rstd, weight, None), {"training": training})
+        yield Case("batch_norm_grad", (dy, x, mean, rstd, weight, bias), {"activation": "silu"})
 
 
 _UNARY: dict[str, Attrs] = {

@@ -26,7 +26,7 @@ struct Tensor {
   int32_t before[3], after[3];  // border of D, H, W in pixels
 };
 
-// kClamp: min(max(x, low), high). From kSilu on for convolutions only. All keep NaN.
+// kClamp: min(max(x, low), high). From kSilu on for convolutions and batch norm in training. All keep NaN.
 enum class Activation : int32_t { kNone, kRelu, kLeakyRelu, kClamp, kSilu, kHardSwish, kSigmoid, kHardSigmoid };
 
 // Applied to an accumulator before it is stored: y = act(acc + bias + residual).
@@ -92,17 +92,18 @@ struct Pool {
 
 // batch_norm:           x, mean, var, weight?, bias? -> y                                   (inference)
 // batch_norm_training:  x, weight?, bias?, running_mean?, running_var? -> y, save_mean, save_rstd; running updated in place
-// batch_norm_grad:      dy, x, save_mean, save_rstd, weight? -> dx, dweight, dbias
-//                       (training = 0: mean and rstd are constants, as for frozen layers)
+// batch_norm_grad:      dy, x, save_mean, save_rstd, weight?, bias? -> dx, dweight, dbias
+//                       (training = 0: mean and rstd are constants, as for frozen layers; with an epilogue dy is the
+//                       gradient by act(y), and y is computed again)
 struct BatchNorm {
   enum InferenceArg { kX, kMean, kVar, kWeight, kBias, kY };
   enum TrainingArg { kTX, kTWeight, kTBias, kTRunningMean, kTRunningVar, kTY, kTSaveMean, kTSaveRstd };
-  enum GradArg { kGDy, kGX, kGMean, kGRstd, kGWeight, kGDx, kGDweight, kGDbias };
+  enum GradArg { kGDy, kGX, kGMean, kGRstd, kGWeight, kGBias, kGDx, kGDweight, kGDbias };
   Tensor x, y;                      // y: also dy; vectors are (1, C) plain
   Tensor dx;                        // backward only; like x where it is not present
   int32_t has_weight, has_bias, has_running, training;
   float eps, momentum;
-  Epilogue epilogue;  // inference and training forward only
+  Epilogue epilogue;
 };
 
 enum class Function : int32_t {

@@ -30,7 +30,7 @@ const OpInfo kOps[] = {
     {"batch_norm", OpKind::kBatchNorm, 6, bits(0, 5), bits(5), 0, bits(3, 4), false, make_batch_norm},
     {"batch_norm_training", OpKind::kBatchNormTraining, 8, bits(0, 5), bits(3, 4, 5, 6, 7), 0, bits(1, 2, 3, 4), false,
      make_batch_norm},
-    {"batch_norm_grad", OpKind::kBatchNormGrad, 8, bits(0, 1, 5), bits(5, 6, 7), 0, bits(4), false, make_batch_norm},
+    {"batch_norm_grad", OpKind::kBatchNormGrad, 9, bits(0, 1, 6), bits(6, 7, 8), 0, bits(4, 5), false, make_batch_norm},
     {"unary", OpKind::kUnary, 2, bits(0, 1), bits(1), 0, 0, false, make_unary},
     {"unary_grad", OpKind::kUnaryGrad, 3, bits(0, 1, 2), bits(2), 0, 0, false, make_unary},
     {"binary", OpKind::kBinary, 3, bits(0, 1, 2), bits(2), 0, 0, false, make_binary},

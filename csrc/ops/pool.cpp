@@ -101,7 +101,7 @@ void make_batch_norm(const OpInfo& info, const Attributes& attributes, const Ten
     require(args[BatchNorm::kGDx].layout == norm.x.layout && norm.y.layout == norm.x.layout, info.name,
             "layouts differ");
     for (int i : {BatchNorm::kGMean, BatchNorm::kGRstd, BatchNorm::kGDweight, BatchNorm::kGDbias}) vector(i);
-    norm.has_weight = vector(BatchNorm::kGWeight);
+    norm.has_weight = vector(BatchNorm::kGWeight), norm.has_bias = vector(BatchNorm::kGBias);
     norm.training = attributes.integer("training", 1) != 0;
   } else if (info.kind == OpKind::kBatchNorm) {
     norm.x = args[BatchNorm::kX], norm.y = args[BatchNorm::kY];
@@ -116,9 +116,9 @@ void make_batch_norm(const OpInfo& info, const Attributes& attributes, const Ten
     vector(BatchNorm::kTSaveMean), vector(BatchNorm::kTSaveRstd);
     norm.momentum = attributes.real("momentum", 0.1);
   }
+  norm.epilogue = read_epilogue(info.name, attributes, info.kind != OpKind::kBatchNorm);
   if (info.kind != OpKind::kBatchNormGrad) {
     norm.eps = attributes.real("eps", 1e-5);
-    norm.epilogue = read_epilogue(info.name, attributes);
     require(norm.x.layout == norm.y.layout, info.name, "layouts differ");
   }
   require(same_shape(norm.x, norm.y), info.name, "output must have the input's shape");

@@ -2,6 +2,7 @@
 // The sums of normalization: mean and squares of deviations of a chunk, and the two sums of its gradient.
 #pragma once
 #include "simd/norm.hpp"
+#include "simd/slope.hpp"
 
 namespace CNNKERN_NAMESPACE {
 
@@ -91,13 +92,16 @@ CNNKERN_INLINE void statistics(const NormLoop& loop, int64_t group, int64_t chun
   lane_sums(loop, squares, partial.squares);
 }
 
-template <bool kFull>
+// Of the channels of a group: y = (x - mean) scale + shift, the value that an activation after it got.
+struct Normalized { Block mean, scale, shift; };
+
+template <bool kFull, class Slope>
 CNNKERN_INLINE void add_products(const float* dy, int64_t dy_step, const float* x, int64_t x_step, int64_t steps,
-                                 int lanes, Block mean, Block& sum, Block& product) {
+                                 int lanes, const Normalized& by, Slope&& slope, Block& sum, Block& product) {
   const BlockMask exist = first_channels(lanes);
   const auto one = [&](int64_t i, Block& into, Block& into_product) CNNKERN_LAMBDA {
-    const Block d = read_step<kFull>(dy + i * dy_step, lanes);
-    Block centred = sub(read_step<kFull>(x + i * x_step, lanes), mean);
+    Block centred = sub(read_step<kFull>(x + i * x_step, lanes), by.mean);
+    const Block d = slope(read_step<kFull>(dy + i * dy_step, lanes), fma(centred, by.scale, by.shift));
     if (!kFull) centred = select(exist, centred, block_zero());
     into = add(into, d);
     into_product = fma(d, centred, into_product);
@@ -114,16 +118,17 @@ CNNKERN_INLINE void add_products(const float* dy, int64_t dy_step, const float* 
   }
 }
 
+template <class Slope>
 CNNKERN_INLINE void sum_products(const NormLoop& loop, int64_t group, int64_t chunk, const float* dy, const float* x,
-                                 Block centre, GradPartial& partial) {
+                                 const Normalized& by, Slope&& slope, GradPartial& partial) {
   Block sum = block_zero(), product = block_zero();
   for_steps(loop, group, chunk, [&](const int64_t* offset, int64_t steps, int lanes) CNNKERN_LAMBDA {
     const float *from_dy = dy + offset[0], *from_x = x + offset[1];
     const int64_t dy_step = loop.step_stride[0], x_step = loop.step_stride[1];
     if (lanes == kBlock)
-      add_products<true>(from_dy, dy_step, from_x, x_step, steps, lanes, centre, sum, product);
+      add_products<true>(from_dy, dy_step, from_x, x_step, steps, lanes, by, slope, sum, product);
     else
-      add_products<false>(from_dy, dy_step, from_x, x_step, steps, lanes, centre, sum, product);
+      add_products<false>(from_dy, dy_step, from_x, x_step, steps, lanes, by, slope, sum, product);
   });
   lane_sums(loop, sum, partial.dy);
   lane_sums(loop, product, partial.product);

@@ -75,15 +75,12 @@ template <bool kFull>
 CNNKERN_INLINE void normalize(const float* x, int64_t x_step, float* y, int64_t y_step, int64_t steps, int lanes,
                               const Affine& affine, const Epilogue& epilogue) {
   const Block mean = block_load(affine.mean), scale = block_load(affine.scale), shift = block_load(affine.shift);
-  if (epilogue.activation == Activation::kNone) {
-    for (int64_t i = 0; i < steps; ++i)
-      write_step<kFull>(y + i * y_step, fma(sub(read_step<kFull>(x + i * x_step, lanes), mean), scale, shift), lanes);
-    return;
-  }
-  for (int64_t i = 0; i < steps; ++i) {
-    const Block v = fma(sub(read_step<kFull>(x + i * x_step, lanes), mean), scale, shift);
-    write_step<kFull>(y + i * y_step, activate(epilogue, v), lanes);
-  }
+  with_activation(epilogue, [&](auto activation) CNNKERN_LAMBDA {
+    for (int64_t i = 0; i < steps; ++i) {
+      const Block v = fma(sub(read_step<kFull>(x + i * x_step, lanes), mean), scale, shift);
+      write_step<kFull>(y + i * y_step, activation(v), lanes);
+    }
+  });
 }
 
 void run(const Prepared& prepared, int phase, int64_t first, int64_t last, const Context& context) {
@@ -120,9 +117,10 @@ void run(const Prepared& prepared, int phase, int64_t first, int64_t last, const
           normalize<true>(from, x_step, to, y_step, steps, lanes, affines[group], epilogue);
         else
           normalize<false>(from, x_step, to, y_step, steps, lanes, affines[group], epilogue);
-        const bool moved =
-            loop.per_lane && !loop.matrix && channels < kBlock && epilogue.activation == Activation::kClamp;
-        if (moved) empty_steps(to, y_step, steps, channels);
+        // Every other activation leaves 0 where it is.
+        const bool moves = epilogue.activation == Activation::kClamp || epilogue.activation == Activation::kSigmoid ||
+                           epilogue.activation == Activation::kHardSigmoid;
+        if (moves && loop.per_lane && !loop.matrix && channels < kBlock) empty_steps(to, y_step, steps, channels);
       });
     }
   }

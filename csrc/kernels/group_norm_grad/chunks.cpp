@@ -151,7 +151,9 @@ void run(const Prepared& prepared, int phase, int64_t first, int64_t last, const
     const int64_t n = unit / per_image, group = unit % per_image / loop.chunks, chunk = unit % loop.chunks;
     const float *dy = vector(GroupNorm::kGDy) + n * op.y.sn, *x = vector(GroupNorm::kGX) + n * op.x.sn;
     if (phase == 0) {
-      sum_products(loop, group, chunk, dy, x, means_of(op, loop, vectors.mean, n, group), partials[unit]);
+      const Normalized by{means_of(op, loop, vectors.mean, n, group), block_zero(), block_zero()};
+      const auto as_it_is = [](Block d, Block) CNNKERN_LAMBDA { return d; };
+      sum_products(loop, group, chunk, dy, x, by, as_it_is, partials[unit]);
       continue;
     }
     float* dx = vector(GroupNorm::kGDx) + n * op.dx.sn;
