@@ -114,30 +114,21 @@ CONTENDERS: dict[str, Callable[[Path, Any, int], tuple[Run, str]]] = {
 }
 
 
-def _age() -> float:
+def age() -> float:
     """Seconds since this process was started."""
     ticks = float(Path("/proc/self/stat").read_text("utf-8").rpartition(")")[2].split()[19])
     uptime = float(Path("/proc/uptime").read_text("utf-8").split()[0])
     return uptime - ticks / os.sysconf("SC_CLK_TCK")
 
 
-def _peak_kilobytes() -> int:
+def peak_kilobytes() -> int:
     """Largest resident size so far (of this program, not of the process that started it)."""
     lines = Path("/proc/self/status").read_text("utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
 
-def main() -> None:
-    name, folder, batch, threads = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-    x = np.ascontiguousarray(np.load(folder / "input.npy")[:batch])
-    run, version = CONTENDERS[name](folder, x, threads)
-    answer = np.asarray(run(), np.float64).reshape(batch, -1)
-    first = _age()
-    exact = np.load(folder / "answer.npy")[:batch].reshape(batch, -1)
-    error = float(np.linalg.norm(answer - exact) / np.linalg.norm(exact))
-    megabytes = _peak_kilobytes() / 1024
-    say = {"first_answer": first, "megabytes": megabytes, "error": error, "version": version}
-    print(json.dumps(say), flush=True)
+def take_turns(run: Run) -> None:
+    """Answer every line {"seconds": s} on standard input with the milliseconds of the runs that fit, at least one."""
     for line in sys.stdin:
         end = time.perf_counter() + json.loads(line)["seconds"]
         times: list[float] = []
@@ -146,6 +137,20 @@ def main() -> None:
             run()
             times.append((time.perf_counter() - start) * 1e3)
         print(json.dumps(times), flush=True)
+
+
+def main() -> None:
+    name, folder, batch, threads = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    x = np.ascontiguousarray(np.load(folder / "input.npy")[:batch])
+    run, version = CONTENDERS[name](folder, x, threads)
+    answer = np.asarray(run(), np.float64).reshape(batch, -1)
+    first = age()
+    exact = np.load(folder / "answer.npy")[:batch].reshape(batch, -1)
+    error = float(np.linalg.norm(answer - exact) / np.linalg.norm(exact))
+    megabytes = peak_kilobytes() / 1024
+    say = {"first_answer": first, "megabytes": megabytes, "error": error, "version": version}
+    print(json.dumps(say), flush=True)
+    take_turns(run)
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ def _by_model(cases: list[Case]) -> dict[str, list[Case]]:
     return found
 
 
-def _table(head: list[str], rows: list[list[str]], left: int = 1) -> list[str]:
+def table(head: list[str], rows: list[list[str]], left: int = 1) -> list[str]:
     rule = "|" + "---|" * left + "--:|" * (len(head) - left)
     return [f"| {' | '.join(head)} |", rule, *(f"| {' | '.join(row)} |" for row in rows)]
 
@@ -110,7 +110,7 @@ def _ratios(cases: list[Case]) -> list[str]:
         rows.append([model, *(_ratio_cell(by_column.get(column)) for column in columns)])
     head = [f"batch {batch}, {threads} thread{'s' * (threads != 1)}" for batch, threads in columns]
     text = "Time of cnnkern by that of the fastest peer (below 1: cnnkern is faster), and which peer that is:"
-    return [text, "", *_table(["network", *head], rows)]
+    return [text, "", *table(["network", *head], rows)]
 
 
 def _ratio_cell(case: Case | None) -> str:
@@ -129,7 +129,7 @@ def _times(cases: list[Case]) -> list[str]:
         cells = [_time_cell(case, name) for name in names]
         rows.append([key["model"], size, str(key["batch"]), str(key["threads"]), *cells])
     text = "Medians in milliseconds, with half the distance of the quartiles:"
-    return [text, "", *_table(["network", "size", "batch", "threads", *names], rows)]
+    return [text, "", *table(["network", "size", "batch", "threads", *names], rows)]
 
 
 def _time_cell(case: Case, name: str) -> str:
@@ -150,7 +150,7 @@ def _costs(cases: list[Case]) -> list[str]:
         case = min(own, key=lambda case: (case["key"]["batch"], -case["key"]["threads"]))
         rows.append([model, *(_cost_cell(case["found"].get(name, {})) for name in names)])
     text = "Seconds from the start to the first answer · peak memory of the process in MiB · rms error; smallest batch:"
-    return [text, "", *_table(["network", *names], rows)]
+    return [text, "", *table(["network", *names], rows)]
 
 
 def _cost_cell(facts: dict[str, Any]) -> str:

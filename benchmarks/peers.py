@@ -68,10 +68,10 @@ def environment(isa: str) -> dict[str, str]:
 
 
 class Contender:
-    """A process that runs the network when told to."""
+    """A process that runs a network when told to: `script` with these arguments, held to `isa`."""
 
-    def __init__(self, name: str, folder: Path, batch: int, threads: int, isa: str) -> None:
-        command = [sys.executable, str(_HERE / "contenders.py"), name, str(folder), str(batch), str(threads)]
+    def __init__(self, script: str, arguments: list[Any], isa: str) -> None:
+        command = [sys.executable, str(_HERE / script), *map(str, arguments)]
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  (as long as the process)
         self._process = subprocess.Popen(
             command,
@@ -106,6 +106,11 @@ class Contender:
         self._process.stdin.flush()
         return list(self._read())
 
+    def summary(self) -> dict[str, Any]:
+        """Median and quartiles in milliseconds, and what the process said of itself."""
+        low, middle, high = np.percentile(self.times, (25, 50, 75))
+        return {"median": middle, "quartiles": (low, high), "runs": len(self.times), **self.facts}
+
     def end(self) -> None:
         with contextlib.suppress(BrokenPipeError):
             self._process.communicate()
@@ -120,22 +125,26 @@ def compare(
     found: dict[str, Any] = {}
     for name in contenders:
         try:
-            running[name] = Contender(name, folder, batch, threads, isa)
+            running[name] = Contender("contenders.py", [name, folder, batch, threads], isa)
         except RuntimeError as error:
             found[name] = {"failed": str(error)}
+    alternate(running, turns, seconds)
+    for name, contender in running.items():
+        wrong = not contender.facts["error"] < _WRONG
+        error = {"failed": f"wrong answer: error {contender.facts['error']:.1e}"}
+        found[name] = error if wrong else contender.summary()
+    return {name: found[name] for name in contenders}
+
+
+def alternate(running: dict[str, Contender], turns: int, seconds: float) -> None:
+    """Turns of all contenders, after one to warm up, and their end."""
     warm = {name: min(contender.take_turn(seconds / 2)) for name, contender in running.items()}
     for turn in range(turns):
         for name, contender in running.items():
             if turn < 2 or warm[name] < _HOPELESS * min(warm.values()):
                 contender.times += contender.take_turn(seconds)
-    for name, contender in running.items():
+    for contender in running.values():
         contender.end()
-        if not contender.facts["error"] < _WRONG:
-            found[name] = {"failed": f"wrong answer: error {contender.facts['error']:.1e}"}
-            continue
-        low, middle, high = np.percentile(contender.times, (25, 50, 75))
-        found[name] = {"median": middle, "quartiles": (low, high), "runs": len(contender.times), **contender.facts}
-    return {name: found[name] for name in contenders}
 
 
 @contextlib.contextmanager
