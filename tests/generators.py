@@ -6,243 +6,40 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from case import Case, Shape, conv_direction, conv_output, make
+from case import Case, Shape, make
+from draw import MOST_ELEMENTS, MOST_MACS, Draw, epilogue
+from window_generators import adaptive_pool, conv, conv_scaled, fractional_pool, pool, unpool
+
 
 # The reference computes integers at about one multiply-add per nanosecond: a limit keeps thousands of cases fast.
-_MOST_MACS = 1_000_000
-_MOST_ELEMENTS = 40_000
-
-_NEAR_VECTOR = [*range(1, 18), 31, 32, 33]  # around 4, 8 and 16 lanes, and around two registers of 16
-_TILES = [6, 7, 13, 14, 15, 24, 27, 28, 29, 56]  # around the tiles of pixels and the maps of common networks
-
-
-class Draw:
-    """Random choices of one case."""
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        self._rng = rng
-
-    def chance(self, share: float) -> bool:
-        return bool(self._rng.random() < share)
-
-    def among(self, *values: Any) -> Any:
-        return values[int(self._rng.integers(len(values)))]
-
-    def between(self, low: int, high: int) -> int:
-        """low <= n <= high."""
-        return int(self._rng.integers(low, high + 1))
-
-    def size(self) -> int:
-        """A size of an axis."""
-        return int(self.among(*(_TILES if self.chance(0.12) else _NEAR_VECTOR)))
-
-    def small(self) -> int:
-        """A size that leaves room for large other axes."""
-        return int(self.among(1, 1, 2, 3, 4, 5, 7))
-
-    def channels(self) -> int:
-        return int(self.among(48, 64, 65, 80)) if self.chance(0.08) else int(self.among(*_NEAR_VECTOR))
-
-    def batch(self) -> int:
-        return 0 if self.chance(0.01) else int(self.among(1, 1, 1, 2, 2, 3, 5))
-
-    def order(self, count: int) -> list[int]:
-        """A permutation."""
-        return [int(place) for place in self._rng.permutation(count)]
-
-    def sizes(self, axes: int, one: Callable[[], int]) -> tuple[int, ...]:
-        """One for each axis, all the same three times out of four."""
-        first = one()
-        return (first,) * axes if self.chance(0.75) else tuple(one() for _ in range(axes))
-
-    def spatial(self, axes: int) -> tuple[int, ...]:
-        """The spatial sizes of a map; small ones where there are three."""
-        return tuple(self.size() if axes < 3 else self.among(1, 3, 4, 5, 5, 6, 7, 9, 14, 17) for _ in range(axes))
-
-    def shape(self, low: int = 1, high: int = 4) -> Shape:
-        """A shape of low to high axes, rarely with an empty one."""
-        while True:
-            shape = tuple(self.size() for _ in range(self.between(low, high)))
-            if np.prod(shape) <= _MOST_ELEMENTS:
-                break
-        if shape and self.chance(0.02):
-            axis = self.between(0, len(shape) - 1)
-            shape = (*shape[:axis], 0, *shape[axis + 1 :])
-        return shape
-
-
-def _epilogue(draw: Draw, long: bool = False) -> dict[str, Any]:
-    """long: also activations that take an exponential."""
-    if draw.chance(0.6):
-        return {}
-    if long and draw.chance(0.4):
-        return {"activation": draw.among("silu", "hardswish", "sigmoid", "hardsigmoid")}
-    return {"activation": draw.among("relu", "leaky_relu", "clamp")}
-
-
-def _conv_channels(draw: Draw) -> tuple[int, int, int]:
-    """Groups, input channels per group, output channels per group."""
-    kind = draw.among("dense", "dense", "dense", "dense", "depthwise", "depthwise", "multiplier", "grouped", "grouped")
-    if kind == "dense":
-        return 1, draw.channels(), draw.channels()
-    if kind == "depthwise":
-        return draw.channels(), 1, 1
-    if kind == "multiplier":
-        return draw.channels(), 1, draw.between(2, 3)
-    return draw.between(2, 5), draw.between(1, 17), draw.between(1, 17)
-
-
-def axes_of(op: str) -> int:
-    """Spatial axes of conv1d, max_pool3d_grad, ..."""
-    return next(axes for axes in (1, 2, 3) if f"{axes}d" in op)
-
-
-def _conv_once(draw: Draw, axes: int) -> Case | None:
-    n = draw.batch()
-    groups, c, o = _conv_channels(draw)
-    taps = (1, 2, 3, 3, 3, 4, 5, 5, 7, 11) if axes < 3 else (1, 2, 2, 3, 3, 4)
-    kernel = (1,) * axes if draw.chance(0.2) else draw.sizes(axes, lambda: draw.among(*taps))
-    stride = draw.sizes(axes, lambda: draw.among(*((1, 1, 1, 2, 2, 3, 4) if axes < 3 else (1, 1, 1, 1, 2, 3))))
-    dilation = (1,) * axes if draw.chance(0.7) else draw.sizes(axes, lambda: draw.between(1, 3))
-    size = draw.spatial(axes)
-    padding = []
-    for extent in kernel:
-        before = draw.among(0, extent // 2, extent // 2, draw.between(0, extent if axes < 3 else extent // 2))
-        padding.append((before, draw.between(0, extent) if draw.chance(0.2) else before))
-    attrs = {"stride": stride, "padding": tuple(padding), "dilation": dilation, "groups": groups}
-    x, weight = (n, groups * c, *size), (groups * o, c, *kernel)
-    y = conv_output(x, weight, attrs)
-    if min(y[2:]) < 1 or np.prod(x) > _MOST_ELEMENTS or np.prod(y) > _MOST_ELEMENTS:
-        return None
-    if np.prod(y) * c * np.prod(kernel) > _MOST_MACS:
-        return None
-    bias = (groups * o,) if draw.chance(0.5) else None
-    residual = y if draw.chance(0.2) else None
-    return make(f"conv{axes}d", (x, weight, bias, residual), **attrs, **_epilogue(draw))
-
-
-def _conv(draw: Draw, op: str) -> Case:
-    while (case := _conv_once(draw, axes_of(op))) is None:
-        pass
-    return conv_direction(case, op)
-
-
-def _conv_scaled(draw: Draw, op: str) -> Case:
-    """1x1 kernels; groups of whole blocks; one scale for all images or one for each."""
-    while True:
-        groups, c, o = (2, 16, 32) if draw.chance(0.15) else (1, draw.channels(), draw.channels())
-        n, size, stride = draw.batch(), draw.spatial(2), draw.sizes(2, lambda: draw.among(1, 1, 2, 3))
-        x, weight = (n, groups * c, *size), (groups * o, c, 1, 1)
-        attrs = {"stride": stride, "padding": ((0, 0),) * 2, "dilation": (1, 1), "groups": groups}
-        y = conv_output(x, weight, attrs)
-        if max(np.prod(x), np.prod(y)) <= _MOST_ELEMENTS and np.prod(y) * c <= _MOST_MACS:
-            break
-    vector = (groups * c,)
-    scale = draw.among(vector, (n, *vector), (n, *vector, 1, 1)) if n else vector
-    optional = [vector if draw.chance(0.6) else None for _ in range(2)]
-    bias, residual = (groups * o,) if draw.chance(0.5) else None, y if draw.chance(0.2) else None
-    active = draw.among("none", "relu")
-    return make(op, (x, weight, bias, residual, scale, *optional), input_activation=active, **attrs, **_epilogue(draw))
-
-
 def _matmul(draw: Draw, op: str) -> Case:
     while True:
         m, n, k = (draw.among(63, 64, 65, 127, 128, 129, 300) if draw.chance(0.15) else draw.size() for _ in range(3))
-        if m * n * k <= _MOST_MACS:
+        if m * n * k <= MOST_MACS:
             break
     if draw.chance(0.02):
         m, n, k = draw.among((0, n, k), (m, 0, k), (m, n, 0))
     ta, tb = draw.chance(0.4), draw.chance(0.4)
     shapes = ((k, m) if ta else (m, k), (n, k) if tb else (k, n), (n,) if draw.chance(0.5) else None)
-    return make(op, shapes, transpose_a=ta, transpose_b=tb, **_epilogue(draw))
-
-
-def pool_output(size: int, kernel: int, stride: int, padding: tuple[int, int], dilation: int, ceil_mode: bool) -> int:
-    """Windows along one axis; in ceil mode the last one must begin inside the input or its leading padding."""
-    room = size + sum(padding) - dilation * (kernel - 1) - 1
-    windows = -(-room // stride) + 1 if ceil_mode else room // stride + 1
-    if ceil_mode and (windows - 1) * stride >= size + padding[0]:
-        windows -= 1
-    return windows
-
-
-def _maps(draw: Draw, axes: int) -> Shape:
-    while True:
-        shape = (draw.batch(), draw.channels(), *draw.spatial(axes))
-        if np.prod(shape) <= _MOST_ELEMENTS:
-            return shape
-
-
-def _pool(draw: Draw, op: str) -> Case:
-    average, axes = op.startswith("avg"), axes_of(op)
-    while True:
-        x = _maps(draw, axes)
-        kernel = draw.sizes(axes, lambda: draw.among(1, 2, 2, 3, 3, 4, 5, 7))
-        stride = kernel if draw.chance(0.3) else draw.sizes(axes, lambda: draw.between(1, 4))
-        dilation = (1,) * axes if average or draw.chance(0.75) else draw.sizes(axes, lambda: draw.between(1, 3))
-        if op.startswith("avg_pool3d") and any(k > size for k, size in zip(kernel, x[2:], strict=True)):
-            continue  # PyTorch refuses it, whatever the padding
-        reach = [(dilation[i] * (kernel[i] - 1) + 1) // 2 for i in range(axes)]
-        pads = tuple(draw.among(0, draw.between(0, most)) for most in reach)
-        padding = tuple((p, p) for p in pads)
-        ceil_mode = draw.chance(0.25)
-        rows = zip(x[2:], kernel, stride, padding, dilation, strict=True)
-        output = tuple(pool_output(*row, ceil_mode) for row in rows)
-        if min(output) >= 1 and np.prod(x[:2] + output) * np.prod(kernel) <= _MOST_MACS:
-            break
-    attrs: dict[str, Any] = {"kernel": kernel, "stride": stride, "padding": padding}
-    if average:
-        divisor = draw.between(1, 9) if axes > 1 and draw.chance(0.2) else 0
-        attrs |= {"count_include_pad": draw.chance(0.5), "divisor": divisor, "output_size": output}
-    else:
-        attrs["dilation"] = dilation
-    return pool_case(op, x, output, attrs)
-
-
-def pool_case(op: str, x: Shape, output: tuple[int, ...], attrs: dict[str, Any]) -> Case:
-    """A case of a pooling operation of either direction from the shape of its input and the size of its output."""
-    y = (*x[:2], *output)
-    if not op.endswith("_grad"):
-        return make(op, (x,), **{**attrs, "output_size": tuple(output)})
-    shapes = (y, y) if "max" in op else (y,)  # dy and indices, or dy
-    return make(op, shapes, input_shape=x, **attrs)
-
-
-def _adaptive_pool(draw: Draw, op: str) -> Case:
-    while True:
-        axes = axes_of(op)
-        x, output = _maps(draw, axes), draw.sizes(axes, lambda: draw.among(1, 1, 2, 3, draw.size()))
-        if np.prod(x[:2] + output) <= _MOST_ELEMENTS:
-            return pool_case(op, x, output, {})
-
-
-def _unpool(draw: Draw, op: str) -> Case:
-    while True:
-        x = _maps(draw, draw.between(1, 3))
-        output = tuple(draw.size() for _ in x[2:])
-        if np.prod(x[:2] + output) <= _MOST_ELEMENTS:
-            break
-    if op == "max_unpool":
-        return make(op, (x, x), output_size=output)
-    return make(op, (x[:2] + output, x))
+    return make(op, shapes, transpose_a=ta, transpose_b=tb, **epilogue(draw))
 
 
 def _batch_norm(draw: Draw, op: str) -> Case:
     while True:
         x = (draw.batch(), draw.channels(), *(draw.size() for _ in range(draw.among(0, 1, 2, 2, 2))))
         one = np.prod(x) == x[1]  # value per channel: its gradient is 0
-        if np.prod(x) <= _MOST_ELEMENTS and not (one and draw.chance(0.8)):
+        if np.prod(x) <= MOST_ELEMENTS and not (one and draw.chance(0.8)):
             break
     c = (x[1],)
     weight, bias = (c if draw.chance(0.7) else None), (c if draw.chance(0.7) else None)
     eps = draw.among(1e-5, 1e-3)
     if op == "batch_norm":
-        return make(op, (x, c, c, weight, bias), eps=eps, **_epilogue(draw))
+        return make(op, (x, c, c, weight, bias), eps=eps, **epilogue(draw))
     if op == "batch_norm_grad":
-        return make(op, (x, x, c, c, weight, bias), training=draw.chance(0.8), **_epilogue(draw, long=True))
+        return make(op, (x, x, c, c, weight, bias), training=draw.chance(0.8), **epilogue(draw, long=True))
     running = c if draw.chance(0.6) else None
     momentum = draw.among(0.1, 0.25)
-    return make(op, (x, weight, bias, running, running), eps=eps, momentum=momentum, **_epilogue(draw, long=True))
+    return make(op, (x, weight, bias, running, running), eps=eps, momentum=momentum, **epilogue(draw, long=True))
 
 
 _UNARY_ATTRS: dict[str, Callable[[Draw], dict[str, Any]]] = {
@@ -328,7 +125,7 @@ def _resample(draw: Draw, op: str) -> Case:
         size = shape[axis]
         out = draw.among(1, size, 2 * size, draw.size(), draw.size()) or 1
         taps = draw.among(out, 2 * out, 3 * out, max(out, size)) if size else 0
-        if np.prod(shape) // max(size, 1) * max(out, taps) <= _MOST_ELEMENTS:
+        if np.prod(shape) // max(size, 1) * max(out, taps) <= MOST_ELEMENTS:
             break
     return make(op, (shape, (out + 1,), (taps,), (taps,), (size + 1,), (taps,), (taps,)), axis=axis)
 
@@ -339,7 +136,7 @@ def _grid_sample(draw: Draw, op: str) -> Case:
         x = (draw.batch(), draw.channels(), *(max(low, draw.small()) for _ in range(axes)))
         grid = (x[0], *(draw.small() for _ in range(axes)), axes)
         y = (*x[:2], *grid[1:-1])
-        if 0 not in grid and max(np.prod(x), np.prod(y)) <= _MOST_ELEMENTS:
+        if 0 not in grid and max(np.prod(x), np.prod(y)) <= MOST_ELEMENTS:
             break
     modes = ["bilinear", *(("bicubic",) if axes == 2 else ()), *(() if op.endswith("_grid") else ("nearest",))]
     mode = draw.among(*modes)
@@ -355,26 +152,12 @@ def _grid_sample(draw: Draw, op: str) -> Case:
     return make(op, (y, x, grid), **attrs)
 
 
-def _fractional_pool(draw: Draw, op: str) -> Case:
-    while True:
-        x = _maps(draw, draw.between(2, 3))
-        spare = len(x) - 4  # PyTorch wants a pixel more of volumes
-        if np.prod(x) <= _MOST_ELEMENTS and min(x[2:]) > spare:
-            break
-    kernel = tuple(draw.between(1, min(size - spare, 3)) for size in x[2:])
-    output = tuple(draw.between(1, size - spare - extent + 1) for size, extent in zip(x[2:], kernel, strict=True))
-    y = x[:2] + output
-    if op.endswith("_grad"):
-        return make(op, (y, y), input_shape=x)
-    return make(op, (x, (*x[:2], len(kernel))), kernel=kernel, output_size=output)
-
-
 def _group_norm(draw: Draw, op: str) -> Case:
     while True:
         groups, each = draw.among((1, draw.channels()), (draw.channels(), 1), (draw.between(2, 5), draw.between(1, 17)))
         x = (draw.batch(), groups * each, *(draw.size() for _ in range(draw.among(0, 1, 2, 2, 2, 3))))
         one = np.prod(x) == x[0] * groups  # value per group: its gradient is 0
-        if np.prod(x) <= _MOST_ELEMENTS and not (one and draw.chance(0.9)):
+        if np.prod(x) <= MOST_ELEMENTS and not (one and draw.chance(0.9)):
             break
     vectors = [(x[1],) if draw.chance(0.7) else None for _ in range(2)]
     if op == "group_norm":
@@ -385,7 +168,7 @@ def _group_norm(draw: Draw, op: str) -> Case:
 def _local_response_norm(draw: Draw, op: str) -> Case:
     while True:
         x = (draw.batch(), draw.channels(), *(draw.size() for _ in range(draw.among(1, 2, 2, 3))))
-        if np.prod(x) <= _MOST_ELEMENTS:
+        if np.prod(x) <= MOST_ELEMENTS:
             break
     attrs = {"size": draw.among(1, 2, 3, 5, 5, 5, 9, 40), "alpha": draw.among(1e-4, 0.5, 2.0)}
     attrs |= {"beta": draw.among(0.75, 0.75, 0.5, 1.0), "k": draw.among(1.0, 2.0)}
@@ -408,7 +191,7 @@ def _cross_entropy(draw: Draw, op: str) -> Case:
             draw.among(2, 10, 100, draw.size(), draw.size()),
             *(draw.small() for _ in range(draw.between(0, 2))),
         )
-        if np.prod(logits) <= _MOST_ELEMENTS:
+        if np.prod(logits) <= MOST_ELEMENTS:
             break
     target = (logits[0], *logits[2:])
     weight = (logits[1],) if draw.chance(0.4) else None
@@ -458,24 +241,24 @@ _UNARY_GRAD = [f"{op}_grad" for op in _UNARY if op not in ("negative", "scale")]
 
 # Operation -> how to draw a case, and how many cases --full runs.
 GENERATORS: dict[str, tuple[Callable[[Draw, str], Case], int]] = {
-    **dict.fromkeys(("conv2d", "conv2d_grad_input", "conv2d_grad_weight"), (_conv, 2400)),
-    "conv2d_scaled": (_conv_scaled, 600),
-    **dict.fromkeys(("conv1d", "conv1d_grad_input", "conv1d_grad_weight"), (_conv, 800)),
-    **dict.fromkeys(("conv3d", "conv3d_grad_input", "conv3d_grad_weight"), (_conv, 800)),
+    **dict.fromkeys(("conv2d", "conv2d_grad_input", "conv2d_grad_weight"), (conv, 2400)),
+    "conv2d_scaled": (conv_scaled, 600),
+    **dict.fromkeys(("conv1d", "conv1d_grad_input", "conv1d_grad_weight"), (conv, 800)),
+    **dict.fromkeys(("conv3d", "conv3d_grad_input", "conv3d_grad_weight"), (conv, 800)),
     "matmul": (_matmul, 2200),
-    **dict.fromkeys(("max_pool2d", "max_pool2d_grad", "avg_pool2d", "avg_pool2d_grad"), (_pool, 2200)),
+    **dict.fromkeys(("max_pool2d", "max_pool2d_grad", "avg_pool2d", "avg_pool2d_grad"), (pool, 2200)),
     **dict.fromkeys(
         ("adaptive_max_pool2d", "adaptive_max_pool2d_grad", "adaptive_avg_pool2d", "adaptive_avg_pool2d_grad"),
-        (_adaptive_pool, 2200),
+        (adaptive_pool, 2200),
     ),
-    **{f"{kind}_pool{n}d{part}": (_pool, 600) for kind in ("max", "avg") for n in (1, 3) for part in ("", "_grad")},
+    **{f"{kind}_pool{n}d{part}": (pool, 600) for kind in ("max", "avg") for n in (1, 3) for part in ("", "_grad")},
     **{
-        f"adaptive_{kind}_pool{n}d{part}": (_adaptive_pool, 400)
+        f"adaptive_{kind}_pool{n}d{part}": (adaptive_pool, 400)
         for kind in ("max", "avg")
         for n in (1, 3)
         for part in ("", "_grad")
     },
-    **dict.fromkeys(("max_unpool", "max_unpool_grad"), (_unpool, 300)),
+    **dict.fromkeys(("max_unpool", "max_unpool_grad"), (unpool, 300)),
     **dict.fromkeys(("batch_norm", "batch_norm_training", "batch_norm_grad"), (_batch_norm, 1000)),
     **dict.fromkeys(_UNARY + _UNARY_GRAD, (_unary, 300)),
     **dict.fromkeys(("add", "subtract", "multiply", "divide", "maximum", "minimum", "prelu"), (_binary, 500)),
@@ -485,7 +268,7 @@ GENERATORS: dict[str, tuple[Callable[[Draw, str], Case], int]] = {
     "pad": (_pad, 500),
     **dict.fromkeys(("group_norm", "group_norm_grad"), (_group_norm, 1000)),
     **dict.fromkeys(("grid_sample", "grid_sample_grad_input", "grid_sample_grad_grid"), (_grid_sample, 300)),
-    **dict.fromkeys(("fractional_max_pool", "fractional_max_pool_grad"), (_fractional_pool, 300)),
+    **dict.fromkeys(("fractional_max_pool", "fractional_max_pool_grad"), (fractional_pool, 300)),
     "permute": (_permute, 500),
     "resample": (_resample, 1000),
     **dict.fromkeys(("local_response_norm", "local_response_norm_grad"), (_local_response_norm, 500)),

@@ -92,7 +92,7 @@ class Running:
                 continue  # this operation cannot be said in this layout
             found += [Way(name, layout) for name in dict.fromkeys(row[0] for row in names)]
         bare = _bare(call)
-        if bare is not None:
+        if bare is not None and "blocked" in dict(layouts(bare)):
             shapes = [None if value is None else shape for value, shape in bare.args]
             names, _ = _core.plan_candidates(bare.op, bare.attrs, shapes, dict(layouts(bare))["blocked"], winograd)
             found += [Way(name, "bare") for name in dict.fromkeys(row[0] for row in names)]

@@ -68,6 +68,7 @@ def _cast(value: Array, dtype: Any) -> Array:
     return value if value.dtype == np.int32 else value.astype(dtype)
 
 
+@pytest.mark.filterwarnings("ignore:.*float64 arrays are computed by the slow reference")
 @pytest.mark.parametrize("op", DIFFERENTIABLE)
 def test_float32_kernels_give_the_gradients_of_float64(op: str, seed: int, full: bool) -> None:
     """Whole numbers give equal gradients where the operation and its gradients only add, multiply and compare."""
