@@ -113,7 +113,8 @@ def test_kernel(bench: Bench, benchmark: Any, peaks: dict[tuple[str, int], float
         timed = KernelTime(call, dict(layouts(call))[bench.layout], bench.algorithm, bench.threads)
         benchmark._timer = timed.clock
     else:
-        values = [v.copy() if i in MUTATED.get(case.op, ()) else v for i, v in enumerate(values)]
+        mutated = MUTATED.get(case.op, ())
+        values = [v.copy() if i in mutated and v is not None else v for i, v in enumerate(values)]
         timed = functools.partial(evaluate, OPS[case.op], values, case.attrs)
     benchmark.group = str(case)
     benchmark.extra_info.update(
