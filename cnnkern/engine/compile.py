@@ -17,6 +17,7 @@ from cnnkern.engine.freeze import Frozen, StepInfo
 from cnnkern.engine.limits import measure_limits
 from cnnkern.engine.options import Options, expanded
 from cnnkern.engine.passes import Folder, optimize_inference
+from cnnkern.engine.rounds import Traced, in_rounds
 from cnnkern.engine.tune import tuned_algorithms
 from cnnkern.graph import Array, Shape, trace
 
@@ -120,14 +121,21 @@ class Engine:
             return frozen
 
     def _frozen(self, shapes: tuple[Shape, ...], algorithms: Mapping[str, str], packed: Any) -> Frozen:
+        named = getattr(self._model, "named_modules", dict)
+        options = Options(self._winograd, {id(module): name for name, module in named()}, algorithms)
+
+        def on_images(images: int) -> Traced:
+            return self._traced(tuple((images, *shape[1:]) for shape in shapes), options)
+
+        graph, rounds = in_rounds(self._traced(shapes, options), on_images, options)
+        return Frozen(graph, packed, options, rounds)
+
+    def _traced(self, shapes: tuple[Shape, ...], options: Options) -> Traced:
         graph = trace(self._model, list(shapes))
         if graph.implicit:
             raise ValueError("compile: the model draws random numbers even in evaluation mode")
         graph.constants = {symbol: self._snapshot(array) for symbol, array in graph.constants.items()}
-        named = getattr(self._model, "named_modules", dict)
-        names = {id(module): name for name, module in named()}
-        options = Options(self._winograd, names, algorithms)
-        return Frozen(optimize_inference(graph, self._folder, options), packed, options)
+        return Traced(graph, optimize_inference(graph, self._folder, options))
 
     def _tuned(self) -> dict[str, str]:
         """The fastest algorithms as measured now, with packed weights of their own, which most of them lose."""

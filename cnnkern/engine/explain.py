@@ -18,6 +18,9 @@ from cnnkern.graph import Shape
 class Row(NamedTuple):
     """One step. Times in nanoseconds, None where nothing was measured.
 
+    A step that runs several `times`, each time on other images of the batch, has the shapes of one time; all other
+    figures are of all together.
+
     gflops counts the multiply-adds of the definition, so Winograd's algorithm may exceed the machine's peak. `bytes`
     are those that the step moves, `weight_bytes` of them constants as they are packed. `limit_ns` is what the
     algorithm's own products or the bytes need at least, `share` that limit by the measured time. `bound` says what sets
@@ -33,6 +36,7 @@ class Row(NamedTuple):
     multiply_adds: int
     bytes: int
     weight_bytes: int
+    times: int
     predicted_ns: float
     measured_ns: float | None
     gflops: float | None
@@ -75,7 +79,7 @@ def products(step: StepInfo) -> float:
     weight, y = step.shapes[1] if found else None, step.shapes[-1] if found else None
     if not found or weight is None or y is None or len(weight) != len(y):
         return float(step.multiply_adds)
-    count = float(y[0]) * weight[0] * weight[1]
+    count = float(step.times) * y[0] * weight[0] * weight[1]
     stride = 2 if step.algorithm.endswith("stride2") else 1
     for size, kernel, m in zip(y[-2:], weight[-2:], map(int, found.groups()), strict=True):
         count *= -(-size // m) * ((m - 1) * stride + kernel)
@@ -84,7 +88,8 @@ def products(step: StepInfo) -> float:
 
 def _least(step: StepInfo, limits: Limits, touched: int) -> tuple[float, str]:
     """Nanoseconds that a step needs at least, and what for."""
-    parts = limits.maps_ns(step.bytes - step.weight_bytes), limits.weights_ns(step.weight_bytes, touched)
+    maps, level = limits.maps_ns((step.bytes - step.weight_bytes) / step.times)
+    parts = (maps * step.times, level), limits.weights_ns(step.weight_bytes, touched)
     moving = sum(ns for ns, _ in parts), max(parts)[1]
     return max((limits.compute_ns(products(step)), "compute"), moving)
 
@@ -105,6 +110,7 @@ def _row(step: StepInfo, measured: float | None, limits: Limits | None, touched:
         step.multiply_adds,
         step.bytes,
         step.weight_bytes,
+        step.times,
         step.predicted_ns,
         measured,
         gflops,
@@ -149,7 +155,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         row.layer,
         row.op,
         row.algorithm,
-        "x".join(map(str, result)),
+        (f"{row.times} * " if row.times > 1 else "") + "x".join(map(str, result)),
         f"{row.multiply_adds / 1e6:.1f}" if row.multiply_adds else "",
         f"{row.bytes / 2**20:.2f}",
         f"{(row.measured_ns if row.measured_ns is not None else row.predicted_ns) / 1e3:.1f}",

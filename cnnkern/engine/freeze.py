@@ -13,6 +13,7 @@ from cnnkern.engine.layout import NO_BORDER, Border, Layout, Use, widest
 from cnnkern.engine.options import DEFAULT, Options, labels
 from cnnkern.engine.planner import Lifetime, plan_memory
 from cnnkern.engine.rewrite import Scaled
+from cnnkern.engine.rounds import ONCE, Rounds
 from cnnkern.engine.views import View, channel_views, place
 from cnnkern.graph import Array, Graph, Shape, Symbol
 
@@ -23,7 +24,9 @@ class StepInfo(NamedTuple):
     layer: state-dict name of the layer that it belongs to; shapes and blocked: of the kernel's arguments;
     alternatives: the algorithms that could serve, with predicted nanoseconds, the chosen one first; multiply_adds: of
     the operation as defined, whatever the algorithm saves; bytes: read and written, each tensor once, weights as they
-    are packed, and what one phase hands to the next; weight_bytes: those of them that are constants.
+    are packed, and what one phase hands to the next; weight_bytes: those of them that are constants; times: how often
+    it runs, each time on so many other images as its shapes say (times, bytes and multiply-adds are of all of them,
+    but constants count once).
     """
 
     layer: str
@@ -36,13 +39,15 @@ class StepInfo(NamedTuple):
     multiply_adds: int
     bytes: int
     weight_bytes: int
+    times: int = 1
 
 
 class Frozen:
     """A plan with what is needed to call it: its inputs in order, its outputs in order, its steps."""
 
-    def __init__(self, graph: Graph, packed: Any | None, options: Options = DEFAULT) -> None:
+    def __init__(self, graph: Graph, packed: Any | None, options: Options = DEFAULT, rounds: Rounds = ONCE) -> None:
         self.graph = graph
+        self._rounds = rounds
         self._layer = ""
         self.inputs = [*graph.inputs, *graph.implicit.values()]
         self.steps: list[StepInfo] = []
@@ -53,27 +58,35 @@ class Frozen:
     def _build(self, packed: Any | None, options: Options) -> None:
         self.plan = _core.Plan(packed, options.winograd)
         names = labels(self.graph, options.names)
-        self._layout = Layout(self.graph, options, names)
+        self._layout = Layout(self.graph, options, names, self._rounds.parts)
         self._views = channel_views(self._layout)
         self._borders = self._common_borders()
         self._tensor: dict[tuple[Symbol, bool], int] = {}  # symbol, blocked?
         self._life: dict[int, list[int]] = {}  # arena tensors: first and last step
-        self._inside: dict[int, int] = {}  # tensors that live in another one
+        self._inside: dict[int, int] = {}  # tensors that live in another one, and that one
+        self._times = self._rounds.times  # of the steps that are added
         self._root = self._aliases()
         for index, symbol in enumerate(self.inputs):
             self.plan.input(self._new(symbol, False), index)
+        for part, whole in self._rounds.parts.items():
+            if whole in self.inputs:
+                self._tensor[part, False] = self.plan.part(self._tensor[whole, False], part.shape[0])
         for symbol, value in self.graph.constants.items():
             array, scale = value if isinstance(value, Scaled) else (value, None)
             self.plan.constant(self._new(symbol, False), np.require(array, requirements=["C", "A"]), scale)
         late = self._claim_outputs()
-        for node, uses in zip(self.graph.nodes, self._layout.uses, strict=True):
+        for index, (node, uses) in enumerate(zip(self.graph.nodes, self._layout.uses, strict=True)):
+            if index == self._rounds.nodes:
+                self._end_rounds()
             self._layer = names[node]
             macs = node.op.macs(node) if node.op.macs is not None else 0
             for use in uses:
                 self._add(use, macs)
             if node.op is CONV2D_CHAIN:
-                other = (SEPARATE, node.attrs["separate_ns"])
+                other = (SEPARATE, node.attrs["separate_ns"] * self._times)
                 self.steps[-1] = self.steps[-1]._replace(alternatives=(*self.steps[-1].alternatives, other))
+        if self._rounds.nodes == len(self.graph.nodes):
+            self._end_rounds()
         self._layer = ""
         for tensor, symbol in late:
             root = self._root[symbol]
@@ -86,16 +99,24 @@ class Frozen:
             self.plan.arena(tensor, offset)
         self.plan.freeze(arena_bytes)
 
+    def _end_rounds(self) -> None:
+        """What is added from here on runs once, on the whole batch."""
+        if self._rounds.times > 1:
+            self.plan.end_rounds(self._rounds.times)
+        self._times = 1
+
     def _common_borders(self) -> dict[Symbol, Border]:
         """A map and those that live in it have one border: the widest that any of them needs."""
         borders = dict(self._layout.border)
-        for symbol, (root, _) in self._views.items():
+        inside = [(symbol, root) for symbol, (root, _) in self._views.items()]
+        for symbol, root in (*inside, *self._rounds.parts.items(), *inside):  # a part may have parts, or be one of them
             borders[root] = widest(borders.get(root, NO_BORDER), borders.get(symbol, NO_BORDER))
         return borders
 
     def _aliases(self) -> dict[Symbol, Symbol]:
         """The symbol whose memory each symbol uses: a reshape shares that of its input."""
-        root: dict[Symbol, Symbol] = {s: s for s in (*self.inputs, *self.graph.constants)}
+        parts = self._rounds.parts
+        root: dict[Symbol, Symbol] = {s: s for s in (*self.inputs, *self.graph.constants, *parts, *parts.values())}
         for node, uses in zip(self.graph.nodes, self._layout.uses, strict=True):
             for symbol in node.outputs:
                 root[symbol] = symbol if uses else root[node.inputs[0]]
@@ -113,6 +134,7 @@ class Frozen:
             )
             if written and not blocked and symbol is not None
         }
+        written_plain |= {whole for part, whole in self._rounds.parts.items() if part in written_plain}
         for index, symbol in enumerate(self.graph.outputs):
             root = self._root[symbol]
             key = (root, False)
@@ -155,7 +177,21 @@ class Frozen:
             if whole is None:
                 whole = self._get(root, True) if (root, False) in self._tensor else self._arena(root, True)
             tensor = self._tensor[symbol, True] = self.plan.view(whole, symbol.shape, channel)
-            self._inside[tensor] = whole
+            self._inside[tensor] = self._inside.get(whole, whole)
+        return tensor
+
+    def _part(self, symbol: Symbol, blocked: bool) -> int:
+        """A tensor for some images of a map that the steps after the rounds read as a whole."""
+        whole = self._rounds.parts[symbol]
+        around = self._tensor.get((whole, blocked))
+        if around is None:
+            around = self._view(whole) if blocked and whole in self._views else self._arena(whole, blocked)
+        root = self._inside.get(around, around)
+        if root in self._life:
+            self._life[root][0] = 0  # all rounds leave it alone
+        tensor: int = self.plan.part(around, symbol.shape[0])
+        self._tensor[symbol, blocked] = tensor
+        self._inside[tensor] = root
         return tensor
 
     def _in_place(self, call: Any, blocked: tuple[bool, ...]) -> bool:
@@ -169,12 +205,14 @@ class Frozen:
         return source == View(target.root, target.channel + call.attrs["offset"][1])
 
     def _arena(self, symbol: Symbol, blocked: bool) -> int:
+        if symbol in self._rounds.parts and self._rounds.parts[symbol] not in self.inputs:
+            return self._part(symbol, blocked)
         tensor = self._new(symbol, blocked)
         self._life[tensor] = [len(self.steps), len(self.steps)]
         return tensor
 
     def _add(self, use: Use, macs: int) -> None:
-        call, blocked, algorithm = use
+        call, blocked, algorithm, _ = use
         if self._in_place(call, blocked):
             self._get(call.args[0][0], True)
             self._get(call.args[1][0], True)
@@ -220,11 +258,12 @@ class Frozen:
                 report["algorithm"],
                 shapes,
                 tuple(blocked),
-                report["predicted_ns"],
-                tuple(report["alternatives"]),
-                macs,
-                moved,
+                report["predicted_ns"] * self._times,
+                tuple((name, ns * self._times) for name, ns in report["alternatives"]),
+                macs * self._times,
+                (moved - weights) * self._times + weights,
                 weights,
+                self._times,
             )
         )
 

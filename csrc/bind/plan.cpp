@@ -107,6 +107,12 @@ void bind_plan(py::module_& m) {
           py::arg("whole"), py::arg("shape"), py::arg("channel"),
           "A new tensor that lives in a blocked one, from a channel on; its number.")
       .def(
+          "part", [](PyPlan& self, int whole, int64_t images) { return self.plan.add_part(whole, images); },
+          py::arg("whole"), py::arg("images"), "A new tensor: so many images of another one, others in every round.")
+      .def(
+          "end_rounds", [](PyPlan& self, int rounds) { self.plan.end_rounds(rounds); }, py::arg("rounds"),
+          "The steps so far run in so many rounds, those that follow once.")
+      .def(
           "bytes", [](const PyPlan& self, int tensor) { return tensor_bytes(self.plan.tensor(tensor)); },
           py::arg("tensor"))
       .def(

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cstring>
 #include <new>
 
@@ -39,48 +38,13 @@ void zero_border(const Tensor& t, float* origin, int64_t first, int64_t last) {
 }
 
 struct Region {
-  const Step* steps;
-  int count;
-  Workspace workspace;
-  double* nanoseconds;
+  const std::vector<Step>& steps;
+  const Workspace& workspace;
 };
 
-void run_step(const Step& step, const Workspace& workspace, int thread, int threads, Barrier& barrier) {
-  const Prepared& prepared = step.ready->prepared;
-  const Kernel& kernel = *step.ready->kernel;
-  if (step.pack) {
-    const Range part = share(prepared.work.pack_units, thread, threads);
-    const float* weight = static_cast<const float*>(step.args[weight_argument(prepared.op.kind)]);
-    if (part.first < part.last) kernel.pack(prepared, part.first, part.last, weight, step.packed);
-    barrier.wait();
-  }
-  for (int i = 0; i < step.zero_count; ++i) {
-    const Tensor& t = step.zero_tensor[i];
-    const Range part = share(t.n * ((t.c + kBlock - 1) / kBlock), thread, threads);
-    zero_border(t, step.zero_pointer[i], part.first, part.last);
-  }
-  const Context context{step.args,        step.packed,
-                        workspace.shared, workspace.scratch + thread * workspace.scratch_bytes,
-                        step.prefetch,    static_cast<size_t>(step.prefetch_bytes)};
-  for (int phase = 0; phase < prepared.work.phases; ++phase) {
-    const Range part = share(prepared.work.units[phase], thread, threads);
-    if (part.first < part.last) kernel.run(prepared, phase, part.first, part.last, context);
-    barrier.wait();
-  }
-}
-
 void run_region(void* opaque, int thread, int threads, Barrier& barrier) {
-  using Clock = std::chrono::steady_clock;
   const Region& region = *static_cast<const Region*>(opaque);
-  auto last = Clock::now();
-  for (int i = 0; i < region.count; ++i) {
-    run_step(region.steps[i], region.workspace, thread, threads, barrier);
-    if (region.nanoseconds && thread == 0) {
-      const auto now = Clock::now();
-      region.nanoseconds[i] = std::chrono::duration<double, std::nano>(now - last).count();
-      last = now;
-    }
-  }
+  for (const Step& step : region.steps) run_step(step, region.workspace, thread, threads, barrier);
 }
 
 }  // namespace
@@ -188,8 +152,32 @@ int weight_argument(OpKind kind) {
   }
 }
 
-void execute(const Step* steps, int count, const Workspace& workspace, int threads, double* nanoseconds) {
-  Region region{steps, count, workspace, nanoseconds};
+void run_step(const Step& step, const Workspace& workspace, int thread, int threads, Barrier& barrier) {
+  const Prepared& prepared = step.ready->prepared;
+  const Kernel& kernel = *step.ready->kernel;
+  if (step.pack) {
+    const Range part = share(prepared.work.pack_units, thread, threads);
+    const float* weight = static_cast<const float*>(step.args[weight_argument(prepared.op.kind)]);
+    if (part.first < part.last) kernel.pack(prepared, part.first, part.last, weight, step.packed);
+    barrier.wait();
+  }
+  for (int i = 0; i < step.zero_count; ++i) {
+    const Tensor& t = step.zero_tensor[i];
+    const Range part = share(t.n * ((t.c + kBlock - 1) / kBlock), thread, threads);
+    zero_border(t, step.zero_pointer[i], part.first, part.last);
+  }
+  const Context context{step.args,        step.packed,
+                        workspace.shared, workspace.scratch + thread * workspace.scratch_bytes,
+                        step.prefetch,    static_cast<size_t>(step.prefetch_bytes)};
+  for (int phase = 0; phase < prepared.work.phases; ++phase) {
+    const Range part = share(prepared.work.units[phase], thread, threads);
+    if (part.first < part.last) kernel.run(prepared, phase, part.first, part.last, context);
+    barrier.wait();
+  }
+}
+
+void execute(const std::vector<Step>& steps, const Workspace& workspace, int threads) {
+  Region region{steps, workspace};
   run_parallel(threads, run_region, &region);
 }
 

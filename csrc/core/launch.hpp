@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/cpu.hpp"
+#include "core/parallel.hpp"
 #include "core/tensor.hpp"
 
 namespace cnnkern {
@@ -94,9 +95,10 @@ struct Workspace {  // what the steps of one run share
   int64_t scratch_bytes = 0;
 };
 
-// Runs the steps one after the other in one parallel region, with a barrier after each phase. `nanoseconds`, if not null,
-// receives the time of each step.
-void execute(const Step* steps, int count, const Workspace& workspace, int threads, double* nanoseconds);
+// One thread's share of a step, with a barrier after each phase.
+void run_step(const Step& step, const Workspace& workspace, int thread, int threads, Barrier& barrier);
+// Runs the steps one after the other in one parallel region.
+void execute(const std::vector<Step>& steps, const Workspace& workspace, int threads);
 
 // Threads that are worth waking for so much predicted time of all nominal threads.
 int useful_threads(double predicted_ns);

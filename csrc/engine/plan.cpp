@@ -2,7 +2,7 @@
 #include "engine/plan.hpp"
 
 #include <algorithm>
-#include <cstring>
+#include <chrono>
 
 #include "core/check.hpp"
 #include "core/parallel.hpp"
@@ -95,7 +95,7 @@ int64_t PackedWeights::bytes() const {
 
 int Plan::add_tensor(const Tensor& tensor) {
   require(!frozen_, "plan", "is frozen");
-  slots_.push_back({tensor, Place::kNone, 0, -1, nullptr});
+  slots_.push_back({tensor, Place::kNone, 0, 0, -1, nullptr});
   return static_cast<int>(slots_.size()) - 1;
 }
 
@@ -103,13 +103,37 @@ int Plan::add_view(int whole, const Tensor& plain, int64_t channel) {
   require(!frozen_, "plan", "is frozen");
   const Slot& slot = slots_.at(whole);
   Tensor t = slot.tensor;
-  require(t.layout == Layout::kBlocked && slot.place != Place::kInside && channel >= 0 && channel % kBlock == 0 &&
-              plain.c > 0 && channel + plain.c <= t.c && (plain.c % kBlock == 0 || channel + plain.c == t.c) &&
-              plain.n == t.n && plain.d == t.d && plain.h == t.h && plain.w == t.w,
+  const bool whole_channels = slot.place != Place::kInside || slot.round != 0;
+  require(t.layout == Layout::kBlocked && whole_channels && channel >= 0 && channel % kBlock == 0 && plain.c > 0 &&
+              channel + plain.c <= t.c && (plain.c % kBlock == 0 || channel + plain.c == t.c) && plain.n == t.n &&
+              plain.d == t.d && plain.h == t.h && plain.w == t.w,
           "plan", "a view must be whole channel blocks of a blocked tensor");
   t.c = plain.c;
-  slots_.push_back({t, Place::kInside, channel / kBlock * t.sc, whole, nullptr});
+  slots_.push_back({t, Place::kInside, channel / kBlock * t.sc, 0, whole, nullptr});
   return static_cast<int>(slots_.size()) - 1;
+}
+
+int Plan::add_part(int whole, int64_t images) {
+  require(!frozen_, "plan", "is frozen");
+  Tensor t = slots_.at(whole).tensor;
+  require(images > 0 && t.n % images == 0, "plan", "parts must divide the images");
+  t.n = images;
+  slots_.push_back({t, Place::kInside, 0, images * t.sn, whole, nullptr});
+  return static_cast<int>(slots_.size()) - 1;
+}
+
+int Plan::root(int tensor) const {
+  while (slots_.at(tensor).place == Place::kInside) tensor = slots_[tensor].whole;
+  return tensor;
+}
+
+void Plan::end_rounds(int rounds) {
+  require(!frozen_ && rounds > 0 && repeated_ == 0, "plan", "has its rounds once");
+  for (const Slot& slot : slots_)
+    require(slot.round == 0 || slots_[slot.whole].tensor.n == rounds * slot.tensor.n, "plan",
+            "the parts of all rounds must be the whole");
+  repeated_ = entries_.size(), rounds_ = rounds;
+  predicted_ns_ *= rounds;
 }
 
 void Plan::place(int tensor, Place place, int64_t where, void* pointer) {
@@ -236,7 +260,7 @@ void Plan::freeze(int64_t arena_bytes) {
   for (const Entry& entry : entries_) {
     for (int arg : entry.args) {
       if (arg < 0) continue;
-      const Slot& slot = slots_[slots_[arg].place == Place::kInside ? slots_[arg].whole : arg];
+      const Slot& slot = slots_[root(arg)];
       require(slot.place != Place::kNone, "plan", "tensor " + std::to_string(arg) + " has no place");
       require(slot.place != Place::kArena || slot.where + tensor_bytes(slot.tensor) <= arena_bytes_, "plan",
               "tensor " + std::to_string(arg) + " leaves the arena");
@@ -244,55 +268,111 @@ void Plan::freeze(int64_t arena_bytes) {
     shared_bytes_ = std::max(shared_bytes_, round_up(entry.ready->prepared.work.shared_bytes));
     scratch_bytes_ = std::max(scratch_bytes_, round_up(entry.ready->prepared.work.scratch_bytes));
   }
+  measure_rounds();
   pack_constants();
   scale_constants();
   frozen_ = true;
 }
 
-int64_t Plan::memory_bytes(int threads) const {
-  return arena_bytes_ + shared_bytes_ + pack_bytes_ + threads * scratch_bytes_;
+// The part of the arena with the tensors of the rounds that only one round touches.
+void Plan::measure_rounds() {
+  int64_t begin = arena_bytes_, end = 0;
+  for (size_t i = 0; i < repeated_; ++i)
+    for (int arg : entries_[i].args) {
+      bool part = false;
+      for (; arg >= 0 && slots_[arg].place == Place::kInside; arg = slots_[arg].whole) part |= slots_[arg].round != 0;
+      if (arg < 0 || part || slots_[arg].place != Place::kArena) continue;
+      begin = std::min(begin, slots_[arg].where);
+      end = std::max(end, slots_[arg].where + round_up(tensor_bytes(slots_[arg].tensor)));
+    }
+  round_begin_ = begin, round_bytes_ = std::max<int64_t>(end - begin, 0);
 }
 
-void* Plan::resolve(const Slot& slot, char* arena, void* const* inputs, void* const* outputs) const {
+int64_t Plan::memory_bytes(int threads) const {
+  const int owners = std::min(threads, rounds_);  // threads with rounds of their own
+  return arena_bytes_ + (owners - 1) * round_bytes_ + owners * shared_bytes_ + pack_bytes_ + threads * scratch_bytes_;
+}
+
+// What a step of this thread alone works in.
+Workspace Plan::Run::workspace(int thread) const {
+  return {shared + thread * plan.shared_bytes_, scratch + thread * plan.scratch_bytes_, plan.scratch_bytes_};
+}
+
+// In this round, whose memory is that of thread `owner`.
+void* Plan::Run::resolve(const Slot& slot, int round, int owner) const {
   switch (slot.place) {
-    case Place::kArena: return reinterpret_cast<float*>(arena + slot.where) + origin_offset(slot.tensor);
+    case Place::kArena: {
+      char* const own = owner == 0 ? arena : rounds + (owner - 1) * plan.round_bytes_ - plan.round_begin_;
+      return reinterpret_cast<float*>(own + slot.where) + origin_offset(slot.tensor);
+    }
     case Place::kInput: return inputs[slot.where];
     case Place::kOutput: return outputs[slot.where];
-    case Place::kInside: return static_cast<float*>(resolve(slots_[slot.whole], arena, inputs, outputs)) + slot.where;
+    case Place::kInside: {
+      void* const whole = resolve(plan.slots_[slot.whole], round, slot.round != 0 ? 0 : owner);
+      return static_cast<float*>(whole) + slot.where + round * slot.round;
+    }
     default: return slot.pointer;
   }
+}
+
+Step Plan::Run::make_step(size_t index, int round, int owner) const {
+  const Entry& entry = plan.entries_[index];
+  Step step;
+  step.ready = entry.ready.get();
+  for (size_t a = 0; a < entry.args.size(); ++a)
+    if (entry.args[a] >= 0) step.args[a] = resolve(plan.slots_[entry.args[a]], round, owner);
+  step.pack = entry.pack;
+  step.packed = entry.pack ? pack : entry.packed ? entry.packed->data() : nullptr;
+  for (int tensor : entry.zero) {
+    step.zero_tensor[step.zero_count] = plan.slots_[tensor].tensor;
+    step.zero_pointer[step.zero_count++] = static_cast<float*>(resolve(plan.slots_[tensor], round, owner));
+  }
+  if (index + 1 < plan.entries_.size())
+    if (const auto& next = plan.entries_[index + 1].packed) {
+      step.prefetch = next->data();
+      step.prefetch_bytes = next->bytes();
+    }
+  return step;
+}
+
+void Plan::Run::work(int thread, int threads, Barrier& barrier) const {
+  using Clock = std::chrono::steady_clock;
+  auto last = Clock::now();
+  const auto run = [&](size_t index, int round, int owner, int of, Barrier& meeting) {
+    const bool alone = of == 1;
+    run_step(make_step(index, round, owner), workspace(owner), alone ? 0 : thread, of, meeting);
+    if (!nanoseconds || thread != 0) return;
+    const auto now = Clock::now();
+    nanoseconds[index] += std::chrono::duration<double, std::nano>(now - last).count();
+    last = now;
+  };
+  const int own = plan.repeated_ ? plan.rounds_ / threads : 0, shared_rounds = plan.rounds_ - own * threads;
+  Barrier alone(1);
+  for (int round = thread * own; round < (thread + 1) * own; ++round)
+    for (size_t i = 0; i < plan.repeated_; ++i) run(i, round, thread, 1, alone);
+  if (own > 0) barrier.wait();
+  for (int round = own * threads; round < own * threads + shared_rounds; ++round)
+    for (size_t i = 0; i < plan.repeated_; ++i) run(i, round, 0, threads, barrier);
+  for (size_t i = plan.repeated_; i < plan.entries_.size(); ++i) run(i, 0, 0, threads, barrier);
 }
 
 void Plan::run(void* const* inputs, void* const* outputs, int threads, double* nanoseconds) const {
   require(frozen_, "plan", "is not frozen");
   threads = std::min(threads, useful_threads(predicted_ns_));
-  const int64_t bytes = memory_bytes(threads);
-  Buffer memory = arenas_.take(bytes);
-  char* const shared = memory.data() + arena_bytes_;
-  char* const pack = shared + shared_bytes_;
-  const Workspace workspace{shared, pack + pack_bytes_, scratch_bytes_};
-
-  std::vector<Step> steps(entries_.size());
-  for (size_t i = 0; i < entries_.size(); ++i) {
-    const Entry& entry = entries_[i];
-    Step& step = steps[i];
-    step.ready = entry.ready.get();
-    for (size_t a = 0; a < entry.args.size(); ++a)
-      if (entry.args[a] >= 0) step.args[a] = resolve(slots_[entry.args[a]], memory.data(), inputs, outputs);
-    step.pack = entry.pack;
-    step.packed = entry.pack ? pack : entry.packed ? entry.packed->data() : nullptr;
-    for (int tensor : entry.zero) {
-      step.zero_tensor[step.zero_count] = slots_[tensor].tensor;
-      step.zero_pointer[step.zero_count++] =
-          static_cast<float*>(resolve(slots_[tensor], memory.data(), inputs, outputs));
-    }
-    if (i > 0 && entry.packed) {
-      steps[i - 1].prefetch = entry.packed->data();
-      steps[i - 1].prefetch_bytes = entry.packed->bytes();
-    }
-  }
-  execute(steps.data(), static_cast<int>(steps.size()), workspace, threads, nanoseconds);
-  arenas_.give(std::move(memory));
+  const int owners = std::min(threads, rounds_);
+  Buffer buffer = arenas_.take(memory_bytes(threads));
+  char* const rounds = buffer.data() + arena_bytes_;
+  char* const shared = rounds + (owners - 1) * round_bytes_;
+  char* const pack = shared + owners * shared_bytes_;
+  if (nanoseconds) std::fill_n(nanoseconds, entries_.size(), 0.0);
+  Run run{*this, inputs, outputs, buffer.data(), rounds, shared, pack, pack + pack_bytes_, nanoseconds};
+  run_parallel(
+      threads,
+      [](void* context, int thread, int count, Barrier& barrier) {
+        static_cast<const Run*>(context)->work(thread, count, barrier);
+      },
+      &run);
+  arenas_.give(std::move(buffer));
 }
 
 }  // namespace cnnkern

@@ -54,6 +54,8 @@ class Plan {
   int add_tensor(const Tensor& tensor);
   // Part of a blocked tensor, from `channel` (a multiple of 16) on, with the shape of `plain` and the whole's strides and border.
   int add_view(int whole, const Tensor& plain, int64_t channel);
+  // So many images of a tensor, others in every round.
+  int add_part(int whole, int64_t images);
   void place_arena(int tensor, int64_t offset);
   void place_input(int tensor, int index);
   void place_output(int tensor, int index);
@@ -63,6 +65,9 @@ class Plan {
   // `args` are tensor numbers, -1 where left out; `view[i]`, if present, replaces the shape of plain argument i (same size).
   StepReport add_step(const std::string& op, const Attributes& attributes, const std::vector<int>& args,
                       const Tensors& views, const std::string& algorithm);
+  // The steps so far run so often, one after the other and over again, before those that are added later run once. Each
+  // thread takes rounds of its own, with an arena of its own for what lives in them; those that are left they share.
+  void end_rounds(int rounds);
   // After this nothing can be added. Checks that every tensor in use has its place.
   void freeze(int64_t arena_bytes);
 
@@ -75,7 +80,8 @@ class Plan {
   const Tensor& input(size_t index) const { return slots_[inputs_.at(index)].tensor; }
   const Tensor& output(size_t index) const { return slots_[outputs_.at(index)].tensor; }
 
-  // Thread-safe: every call takes an arena of its own from a bounded list. `nanoseconds`: of each step, or null.
+  // Thread-safe: every call takes an arena of its own from a bounded list. `nanoseconds`: of each step, all rounds of it
+  // together, or null.
   void run(void* const* inputs, void* const* outputs, int threads, double* nanoseconds = nullptr) const;
 
  private:
@@ -84,6 +90,7 @@ class Plan {
     Tensor tensor;
     Place place = Place::kNone;
     int64_t where = 0;  // bytes into the arena, index of the caller's array, or elements into the whole
+    int64_t round = 0;  // elements further into the whole in every round
     int whole = -1;     // the tensor that it lives in
     void* pointer = nullptr;
     const double* scale = nullptr;  // constants: the rows count so many times
@@ -97,7 +104,20 @@ class Plan {
   };
   static Weights weights(const Slot& slot);
   void place(int tensor, Place place, int64_t where, void* pointer);
-  void* resolve(const Slot& slot, char* arena, void* const* inputs, void* const* outputs) const;
+  int root(int tensor) const;  // the tensor that it lives in, at last
+  void measure_rounds();
+  // What one run works on. arenas[0]: of everything; after it, in pieces of round_bytes_, of the other threads' rounds.
+  struct Run {
+    const Plan& plan;
+    void* const* inputs;
+    void* const* outputs;
+    char *arena, *rounds, *shared, *pack, *scratch;
+    double* nanoseconds;
+    Workspace workspace(int thread) const;
+    void* resolve(const Slot& slot, int round, int owner) const;
+    Step make_step(size_t entry, int round, int owner) const;
+    void work(int thread, int threads, Barrier& barrier) const;
+  };
   void pack_constants();
   void scale_constants();
 
@@ -106,9 +126,12 @@ class Plan {
   std::vector<Slot> slots_;
   std::vector<int> inputs_, outputs_;
   std::vector<Entry> entries_;
+  size_t repeated_ = 0;  // of them, the first ones
+  int rounds_ = 1;
   std::vector<std::shared_ptr<const Buffer>> scaled_;
   bool frozen_ = false;
   int64_t arena_bytes_ = 0, shared_bytes_ = 0, scratch_bytes_ = 0, pack_bytes_ = 0;
+  int64_t round_begin_ = 0, round_bytes_ = 0;  // of the arena, where what lives within one round stands
   double predicted_ns_ = 0;
   mutable BufferList arenas_{8, kMaxArenaBytes};  // as many callers at once
 };

@@ -66,7 +66,7 @@ class EagerCall {
       }
     }
     const Workspace workspace{buffer.data() + shared_, buffer.data() + scratch_, scratch_bytes_};
-    execute(steps.data(), static_cast<int>(steps.size()), workspace, threads, nullptr);
+    execute(steps, workspace, threads);
     buffers().give(std::move(buffer));
   }
 
