@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from cnnkern.engine.freeze import Frozen
+from cnnkern.engine.options import Options
 from cnnkern.engine.passes import optimize_training
 from cnnkern.graph import Array, Graph
 
@@ -23,7 +24,7 @@ class Executable:
             if not (array.flags.c_contiguous and array.flags.aligned):
                 raise ValueError(f"Executable: constant {symbol!r} must be C-contiguous")
         self.graph = optimize_training(graph)
-        self._frozen = Frozen(self.graph, None)
+        self._frozen = Frozen(self.graph, None, Options(winograd=True))
 
     def __call__(self, *arrays: Array) -> list[Array]:
         expected = self._frozen.inputs

@@ -8,6 +8,7 @@
 // at 56x56 from 57% of the FMA peak to 80%: its first pass over new pixels needs a line every eight cycles.
 #pragma once
 #include "simd/conv_geometry.hpp"
+#include "simd/transpose.hpp"
 
 namespace CNNKERN_NAMESPACE {
 namespace {
@@ -100,6 +101,25 @@ CNNKERN_INLINE void fill_rows(const Conv& c, Row* rows) {
         *rows++ = {n * c.x.sn + plane * c.x.sd + line * c.x.sh - c.padding[2] * kBlock,
                    n * c.y.sn + d * c.y.sd + h * c.y.sh};
       }
+}
+
+// Writes sums [tap][16 channels][row of outputs] of a channel block as OIHW: `elements` of each of `lanes` filters, which
+// lie `filter` apart. Squares of kLanes outputs x kLanes elements of a filter are transposed in registers.
+CNNKERN_INLINE void write_filters(const float* piece, int64_t row, int64_t taps, int64_t elements, int64_t lanes,
+                                  float* dw, int64_t filter) {
+  for (int64_t lane = 0; lane < lanes; lane += kLanes)
+    for (int64_t j = 0; j < elements; j += kLanes) {
+      const int count = static_cast<int>(least(kLanes, elements - j));
+      Vec r[kLanes];
+      unroll<kLanes>([&](auto k) CNNKERN_LAMBDA {
+        const int64_t element = j + least(k, count - 1), channel = element / taps, tap = element % taps;
+        r[k] = load(piece + (tap * kBlock + channel) * row + lane);
+      });
+      transpose(r);
+      unroll<kLanes>([&](auto i) CNNKERN_LAMBDA {
+        if (lane + i < lanes) store_n(dw + (lane + i) * filter + j, r[i], count);
+      });
+    }
 }
 
 }  // namespace

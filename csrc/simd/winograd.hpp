@@ -76,6 +76,25 @@ template <> struct Winograd<4, 3> : SixPoints {
     y[2] = fnma(set1(0.5f / 3), sum2, mul(set1(2.0f / 6), sum));
     y[3] = fma(set1(2.82842712f / 6), difference, fnma(set1(0.35355339f / 3), difference2, t[5]));
   }
+  // The same two backwards: what a gradient by y is by t, and one by t by g.
+  CNNKERN_INLINE void output_gradient(const Vec* y, Vec* t) {
+    const Vec even = fma(set1(2.0f / 6), y[2], mul(set1(1.0f / 6), y[0]));
+    const Vec odd = fma(set1(2.82842712f / 6), y[3], mul(set1(1.41421356f / 6), y[1]));
+    const Vec even2 = fma(set1(0.5f / 3), y[2], mul(set1(1.0f / 3), y[0]));
+    const Vec odd2 = fma(set1(0.35355339f / 3), y[3], mul(set1(0.70710678f / 3), y[1]));
+    t[0] = y[0];
+    t[1] = add(even, odd);
+    t[2] = sub(even, odd);
+    t[3] = sub(zero(), add(even2, odd2));
+    t[4] = sub(odd2, even2);
+    t[5] = y[3];
+  }
+  CNNKERN_INLINE void filter_gradient(const Vec* t, Vec* g) {
+    const Vec two = set1(2.0f), sum = add(t[1], t[2]), sum2 = add(t[3], t[4]);
+    g[0] = add(t[0], fma(two, sum2, sum));
+    g[1] = add(sub(t[1], t[2]), sub(t[3], t[4]));
+    g[2] = add(t[5], fma(two, sum, sum2));
+  }
 };
 
 template <> struct Winograd<2, 5> : SixPoints {
@@ -158,26 +177,34 @@ template <> struct Winograd<4, 3, 2> {
 // The filter of frequency `i` of kSize: the last one serves all that remain.
 template <class F> CNNKERN_INLINE constexpr int filter_of(int i) { return i < F::kFilters ? i : F::kFilters - 1; }
 
-// One tile of kSize x kSize pixels (rows and columns from `rows` and `columns` on are zeros that memory does not hold)
-// of kLanes channels; to[i * row + j * column] receives its transform.
-template <class F, bool kWhole>
-CNNKERN_INLINE void transform_input(const float* x, int64_t row_step, int64_t rows, int64_t columns, float* to,
-                                    int64_t row, int64_t column) {
-  constexpr int kSize = F::kSize;
-  Vec half[kSize][kSize];
-  unroll<kSize>([&](auto i) CNNKERN_LAMBDA {
-    Vec d[kSize];
-    unroll<kSize>([&](auto j) CNNKERN_LAMBDA {
-      d[j] = kWhole || (i < rows && j < columns) ? load(x + i * row_step + j * kBlock) : zero();
-    });
-    F::input(d, half[i]);
+// A square of kFrom x kFrom vectors, get(i, j), becomes one of kTo x kTo: put(i, j, value). apply(from, to) does it in one
+// dimension: rows, then columns.
+template <int kFrom, int kTo, class Apply, class Get, class Put>
+CNNKERN_INLINE void transform_square(Apply&& apply, Get&& get, Put&& put) {
+  Vec half[kFrom][kTo];
+  unroll<kFrom>([&](auto i) CNNKERN_LAMBDA {
+    Vec d[kFrom];
+    unroll<kFrom>([&](auto j) CNNKERN_LAMBDA { d[j] = get(i, j); });
+    apply(d, half[i]);
   });
-  unroll<kSize>([&](auto j) CNNKERN_LAMBDA {
-    Vec d[kSize], t[kSize];
-    unroll<kSize>([&](auto i) CNNKERN_LAMBDA { d[i] = half[i][j]; });
-    F::input(d, t);
-    unroll<kSize>([&](auto i) CNNKERN_LAMBDA { store(to + i * row + j * column, t[i]); });
+  unroll<kTo>([&](auto j) CNNKERN_LAMBDA {
+    Vec d[kFrom], t[kTo];
+    unroll<kFrom>([&](auto i) CNNKERN_LAMBDA { d[i] = half[i][j]; });
+    apply(d, t);
+    unroll<kTo>([&](auto i) CNNKERN_LAMBDA { put(i, j, t[i]); });
   });
+}
+
+// One tile of kFrom x kFrom pixels of kLanes channels; rows and columns from `rows` and `columns` on are zeros that memory
+// does not hold. to[i * row + j * column] receives its transform.
+template <int kFrom, int kTo, bool kWhole, class Apply>
+CNNKERN_INLINE void transform_pixels(Apply&& apply, const float* x, int64_t row_step, int64_t rows, int64_t columns,
+                                     float* to, int64_t row, int64_t column) {
+  transform_square<kFrom, kTo>(
+      apply,
+      [&](auto i, auto j)
+          CNNKERN_LAMBDA { return kWhole || (i < rows && j < columns) ? load(x + i * row_step + j * kBlock) : zero(); },
+      [&](auto i, auto j, Vec value) CNNKERN_LAMBDA { store(to + i * row + j * column, value); });
 }
 
 // from[(i * kSize + j) * frequency] becomes kM x kM pixels of kLanes channels; write(i, j, value) gets each.

@@ -235,21 +235,27 @@ template <class F> struct WinogradRun {
 };
 
 template <class F>
-CNNKERN_INLINE void winograd_run(const Prepared& prepared, int64_t first, int64_t last, const Context& context) {
+CNNKERN_INLINE void winograd_units(const WinogradPlan& p, const float* x, const WinogradResult& result, int64_t first,
+                                   int64_t last, const Context& context) {
   constexpr int64_t kFrequencies = F::kSize * F::kSize;
-  const auto argument = [&](int i) { return static_cast<float*>(context.args[i]); };
-  const WinogradResult result = {argument(Conv::kBias), argument(Conv::kResidual), argument(Conv::kY),
-                                 prepared.op.conv.epilogue};
-  const WinogradPlan& p = *static_cast<const WinogradPlan*>(prepared.table);
   float* const transformed = static_cast<float*>(context.scratch);
   float* const products = transformed + kFrequencies * p.input_frequency;
   WinogradRun<F> run{p, reinterpret_cast<const int32_t*>(&p + 1), static_cast<const float*>(context.packed), products,
                      products + kFrequencies * p.product_frequency};
   for (int64_t unit = first; unit < last; ++unit) {
     const int64_t panel = unit % p.panels, tile = unit / p.panels * p.group, count = least(p.group, p.tiles - tile);
-    if (unit == first || panel == 0) winograd_inputs<F>(p, argument(Conv::kX), tile, count, transformed);
+    if (unit == first || panel == 0) winograd_inputs<F>(p, x, tile, count, transformed);
     run.panel(transformed, tile, count, panel, unit + 1 < last ? (unit + 1) % p.panels : p.panels, result);
   }
+}
+
+template <class F>
+CNNKERN_INLINE void winograd_run(const Prepared& prepared, int64_t first, int64_t last, const Context& context) {
+  const auto argument = [&](int i) { return static_cast<float*>(context.args[i]); };
+  const WinogradResult result = {argument(Conv::kBias), argument(Conv::kResidual), argument(Conv::kY),
+                                 prepared.op.conv.epilogue};
+  winograd_units<F>(*static_cast<const WinogradPlan*>(prepared.table), argument(Conv::kX), result, first, last,
+                    context);
 }
 
 }  // namespace

@@ -47,20 +47,48 @@ CNNKERN_INLINE int64_t winograd_packed_floats(const WinogradMaps& m) {
   return F::kTaps * F::kTaps * m.channels * m.out_blocks * kBlock;
 }
 
+// The weights of the taps, on the filters of `count` channels of a block.
+template <class F>
+CNNKERN_INLINE void winograd_weigh(float* packed, int64_t count) {
+  constexpr int64_t kTaps = F::kTaps, kAll = kTaps * kTaps;
+  for (int64_t tap = 0; tap < kAll; ++tap) {
+    const double factor = F::kTap[tap / kTaps] * F::kTap[tap % kTaps];
+    if (factor == 1) continue;
+    for (int64_t c = 0; c < count; ++c)
+      for (int i = 0; i < kBlock; ++i) {
+        float& value = packed[(c * kAll + tap) * kBlock + i];
+        value = static_cast<float>(factor * static_cast<double>(value));
+      }
+  }
+}
+
 // One block of output channels.
 template <class F>
 CNNKERN_INLINE void winograd_pack(const WinogradMaps& m, int64_t block, const float* weight, float* packed) {
-  constexpr int64_t kTaps = F::kTaps, kAll = kTaps * kTaps;
+  constexpr int64_t kAll = F::kTaps * F::kTaps;
   const int64_t columns = m.in.c * kAll;
   packed += block * m.channels * kAll * kBlock;
   const auto place = [&](int64_t j) { return packed + j * kBlock; };
   transpose_rows(weight + block * kBlock * columns, columns, least(kBlock, m.out.c - block * kBlock), columns, place);
-  for (int64_t c = 0; c < m.channels; ++c)
-    for (int64_t tap = 0; tap < kAll; ++tap, packed += kBlock) {
-      const double factor = F::kTap[tap / kTaps] * F::kTap[tap % kTaps];
-      for (int i = 0; i < kBlock; ++i)
-        packed[i] = c < m.in.c ? static_cast<float>(factor * static_cast<double>(packed[i])) : 0.0f;
-    }
+  winograd_weigh<F>(packed, m.in.c);
+  for (int64_t i = m.in.c * kAll; i < m.channels * kAll; ++i) block_store(packed + i * kBlock, block_zero());
+}
+
+// One block of the input's channels, for the gradient by the input: the filters are turned, and what were outputs are
+// the channels that are summed.
+template <class F>
+CNNKERN_INLINE void winograd_pack_turned(const WinogradMaps& m, int64_t block, const float* weight, float* packed) {
+  constexpr int64_t kAll = F::kTaps * F::kTaps, kAhead = 6;  // rows ahead: see conv2d_grad_input/direct.cpp
+  const int64_t lanes = least(kBlock, m.out.c - block * kBlock), row = m.out.c * kAll;
+  weight += block * kBlock * kAll;
+  packed += block * m.channels * kAll * kBlock;
+  for (int64_t c = 0; c < m.in.c; ++c) {
+    for (int64_t i = 0; i < lanes * kAll; i += kBlock) __builtin_prefetch(weight + (c + kAhead) * row + i);
+    const auto place = [&](int64_t tap) { return packed + (c * kAll + kAll - 1 - tap) * kBlock; };
+    transpose_rows(weight + c * row, kAll, lanes, kAll, place);
+  }
+  winograd_weigh<F>(packed, m.in.c);
+  for (int64_t i = m.in.c * kAll; i < m.channels * kAll; ++i) block_store(packed + i * kBlock, block_zero());
 }
 
 // Where tile `index` lies.
@@ -72,20 +100,38 @@ template <class F> struct WinogradTile {
         w(index % m.columns * F::kOutputs) {}
 };
 
-// The transformed input of one block of channels and one tile: to[i * row + j * column].
+// The transform of kFrom x kFrom pixels of one block of a map from (h, w) on, of which `rows` and `columns` exist:
+// to[i * row + j * column].
+template <int kFrom, int kTo, class Apply>
+CNNKERN_INLINE void winograd_pixels(Apply&& apply, const float* corner, int64_t row_step, int64_t rows, int64_t columns,
+                                    float* to, int64_t row, int64_t column) {
+  for (int v = 0; v < kBlock; v += kLanes) {
+    if (rows >= kFrom && columns >= kFrom)
+      transform_pixels<kFrom, kTo, true>(apply, corner + v, row_step, rows, columns, to + v, row, column);
+    else
+      transform_pixels<kFrom, kTo, false>(apply, corner + v, row_step, rows, columns, to + v, row, column);
+  }
+}
+
+// The transformed input of one block of channels and one tile.
 template <class F>
 void winograd_input(const WinogradMaps& m, const float* x, int64_t block, int64_t index, float* to, int64_t row,
                     int64_t column) {
   const WinogradTile<F> tile(m, index);
   const int64_t h = tile.h * F::kStride - m.top, w = tile.w * F::kStride - m.left;
-  const int64_t rows = m.in.h + m.in.after[1] - h, columns = m.in.w + m.in.after[2] - w;
-  const float* const corner = at_block(m.in, x, tile.n, block, 0, h, w);
-  for (int v = 0; v < kBlock; v += kLanes) {
-    if (rows >= F::kSize && columns >= F::kSize)
-      transform_input<F, true>(corner + v, m.in.sh, rows, columns, to + v, row, column);
-    else
-      transform_input<F, false>(corner + v, m.in.sh, rows, columns, to + v, row, column);
-  }
+  const auto apply = [](const Vec* d, Vec* t) CNNKERN_LAMBDA { F::input(d, t); };
+  winograd_pixels<F::kSize, F::kSize>(apply, at_block(m.in, x, tile.n, block, 0, h, w), m.in.sh,
+                                      m.in.h + m.in.after[1] - h, m.in.w + m.in.after[2] - w, to, row, column);
+}
+
+// The gradient by the products of one block of channels and one tile, from that by the result.
+template <class F>
+void winograd_output_gradient(const WinogradMaps& m, const float* dy, int64_t block, int64_t index, float* to,
+                              int64_t row, int64_t column) {
+  const WinogradTile<F> tile(m, index);
+  const auto apply = [](const Vec* y, Vec* t) CNNKERN_LAMBDA { F::output_gradient(y, t); };
+  winograd_pixels<F::kOutputs, F::kSize>(apply, at_block(m.out, dy, tile.n, block, 0, tile.h, tile.w), m.out.sh,
+                                         m.out.h - tile.h, m.out.w - tile.w, to, row, column);
 }
 
 struct WinogradResult {

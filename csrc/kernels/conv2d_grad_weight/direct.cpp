@@ -11,7 +11,6 @@
 // Registers: simd/weight_tile.hpp. Zen 5, ResNet-50's layers at 56x56 and 28x28, batch 8, one and two threads: 86 to
 // 94% of the FMA peak with AVX-512, 84 to 90% with AVX2; 3x3x512 at 7x7: 77%.
 #include "simd/conv_geometry.hpp"
-#include "simd/transpose.hpp"
 #include "simd/weight_tile.hpp"
 
 namespace CNNKERN_NAMESPACE {
@@ -186,26 +185,13 @@ void run_unit(const Conv& c, const Plan& p, const Row* rows, int64_t unit, const
   }
 }
 
-// Writes the sum of one output tile and channel block as OIHW: squares of kLanes outputs x kLanes elements of a filter
-// are transposed in registers.
+// Writes the sum of one output tile and channel block.
 void write_piece(const Plan& p, int64_t group, const Span& tile, int64_t block, const float* piece, float* dw) {
-  const int64_t row = tile.size * kBlock, filter = p.channels * p.taps;
+  const int64_t filter = p.channels * p.taps;
   const int64_t elements = least(kBlock, p.channels - block * kBlock) * p.taps;
-  const int64_t lanes = least(row, p.outputs - tile.start * kBlock);
+  const int64_t lanes = least(tile.size * kBlock, p.outputs - tile.start * kBlock);
   dw += (group * p.outputs + tile.start * kBlock) * filter + block * kBlock * p.taps;
-  for (int64_t lane = 0; lane < lanes; lane += kLanes)
-    for (int64_t j = 0; j < elements; j += kLanes) {
-      const int count = static_cast<int>(least(kLanes, elements - j));
-      Vec r[kLanes];
-      unroll<kLanes>([&](auto k) CNNKERN_LAMBDA {
-        const int64_t element = j + least(k, count - 1), channel = element / p.taps, tap = element % p.taps;
-        r[k] = load(piece + (tap * kBlock + channel) * row + lane);
-      });
-      transpose(r);
-      unroll<kLanes>([&](auto i) CNNKERN_LAMBDA {
-        if (lane + i < lanes) store_n(dw + (lane + i) * filter + j, r[i], count);
-      });
-    }
+  write_filters(piece, tile.size * kBlock, p.taps, elements, lanes, dw, filter);
 }
 
 void write_unit(const Plan& p, int64_t unit, const float* partial, float* dw) {
