@@ -25,7 +25,9 @@ from cnnkern import _core
 _HERE = Path(__file__).resolve().parent
 _NAMES = ("cnnkern", "torch", "torch channels_last", "torch.compile")
 _BEGIN, _END = "<!-- training: written by benchmarks/train_peers.py -->\n", "<!-- end of training -->\n"
-_WRONG = 1e-3  # of a loss, relative
+# Relative, of the first loss and of those after it: a deep network on a small batch amplifies rounding, so that after
+# one step of ResNet-50 PyTorch's own layouts are 1 % apart, after two 3 %.
+_WRONG, _WRONG_LATER = 1e-3, 0.1
 
 
 class Case(NamedTuple):
@@ -63,7 +65,8 @@ def measure(case: Case, threads: int, contenders: list[str], turns: int, seconds
     wanted = running["torch"].facts["losses"] if "torch" in running and not case.drops else None
     for name, contender in running.items():
         losses = contender.facts["losses"]
-        far = wanted and any(abs(a - b) > _WRONG * abs(b) for a, b in zip(losses, wanted, strict=True))
+        bounds = (_WRONG, *(_WRONG_LATER for _ in losses[1:]))
+        far = wanted and any(abs(a - b) > e * abs(b) for a, b, e in zip(losses, wanted, bounds, strict=True))
         found[name] = {"failed": f"other losses: {losses}, not {wanted}"} if far else contender.summary()
     return {name: found[name] for name in contenders}
 

@@ -27,6 +27,7 @@ from window_rows import (
     POOL1D,
     POOL3D,
     WINOGRAD,
+    WINOGRAD_GRADIENTS,
 )
 
 _OTHERS = """
@@ -224,6 +225,7 @@ ROWS: list[Case] = [
     *_conv_rows(CONV1D, "conv1d"),
     *_conv_rows(CONV3D, "conv3d"),
     *(parse(f"conv2d:{line}") for line in _lines(CONV_EPILOGUE + WINOGRAD)),
+    *_conv_rows(WINOGRAD_GRADIENTS),
     *(parse(f"conv2d_scaled:{line}") for line in _lines(CONV_SCALED)),
     *_pool_rows(POOL, "max_pool2d", "avg_pool2d"),
     *_pool_rows(MAX_POOL, "max_pool2d"),

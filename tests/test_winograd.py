@@ -8,7 +8,8 @@ import pytest
 
 import cnnkern
 from cnnkern import functional as F
-from cnnkern import reference
+from cnnkern import nn, reference, train
+from cnnkern.engine import executable, freeze
 
 RNG = np.random.default_rng(3)
 
@@ -51,6 +52,55 @@ def test_error_of_other_windows(shape, algorithm, taps, stride, most, isa):
     found = error(F.conv2d(x, weight, stride=stride, padding=same, algorithm=f"winograd_{algorithm}"), exact)
     print(f"rms error: direct {plain:.2e}, {algorithm} {found / plain:.2f} times that")
     assert found < most * plain
+
+
+@pytest.mark.parametrize("shape", [(2, 64, 20, 20), (5, 48, 13, 15)])
+@pytest.mark.parametrize(("algorithm", "taps"), [("4x4", 3), ("2x2_5x5", 5)])
+def test_error_of_gradients(shape, algorithm, taps, isa):
+    """At most three times that of plain sums. Direct sums of weight gradients are in parts, so that they have less."""
+    x, weight = np.maximum(RNG.standard_normal(shape, dtype=np.float32), 0), layer(shape[1], 40, taps)
+    dy = RNG.standard_normal((shape[0], 40, *shape[2:]), dtype=np.float32)
+    wide = [array.astype(np.float64) for array in (x, weight, dy)]
+    geometry = {"stride": (1, 1), "padding": ((taps // 2,) * 2,) * 2, "dilation": (1, 1), "groups": 1}
+    exact_dx = reference.conv2d_grad_input(wide[2], wide[1], input_shape=shape, **geometry)
+    exact_dw = reference.conv2d_grad_weight(wide[0], wide[2], weight_shape=weight.shape, **geometry)
+    for name, exact, call in (
+        ("dx", exact_dx, lambda way: F.conv2d_grad_input(shape, weight, dy, padding=taps // 2, algorithm=way)),
+        ("dw", exact_dw, lambda way: F.conv2d_grad_weight(x, weight.shape, dy, padding=taps // 2, algorithm=way)),
+    ):
+        plain, found = error(call("direct"), exact), error(call(f"winograd_{algorithm}"), exact)
+        print(f"rms error of {name}: direct {plain:.2e}, {algorithm} {found / plain:.2f} times that")
+        assert found < (3 if name == "dx" else 5) * plain
+        assert found < 2e-6
+
+
+def test_training_may_be_told_to_keep_to_plain_sums(monkeypatch):
+    x, y = RNG.standard_normal((8, 3, 24, 24), dtype=np.float32), np.arange(8) % 4
+    used: dict[bool, set[str]] = {}
+    losses: dict[bool, list[float]] = {}
+    real = freeze.Frozen
+    for winograd in (True, False):
+        names = used[winograd] = set()
+
+        def record(*arguments, names=names, **options):
+            frozen = real(*arguments, **options)
+            names.update(f"{step.op}:{step.algorithm}" for step in frozen.steps)
+            return frozen
+
+        monkeypatch.setattr(executable, "Frozen", record)
+        convolutions = (nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 3, padding=1), nn.ReLU())
+        model = nn.Sequential(*convolutions, nn.Flatten(), nn.Linear(32 * 24 * 24, 4))
+        rng = np.random.default_rng(1)
+        for array in dict(model.named_parameters()).values():
+            array[...] = rng.standard_normal(array.shape) * 0.05
+        trainer = train.Trainer(model, optimizer=train.SGD(0.01), winograd=winograd)
+        losses[winograd] = [trainer.step(x, y) for _ in range(3)]
+    for op in ("conv2d", "conv2d_grad_input", "conv2d_grad_weight"):
+        assert any(name.startswith(f"{op}:winograd") for name in used[True]), used
+    assert not any("winograd" in name for name in used[False])
+    assert np.allclose(losses[True], losses[False], rtol=1e-4)
+    with pytest.raises(TypeError, match="winograd"):
+        train.Trainer(model, winograd="no")
 
 
 def test_only_where_it_is_allowed():

@@ -119,6 +119,15 @@ WINOGRAD = f"""
   1x20x57x60,36x20x3x3,36:stride=(2,2):activation=silu
 """
 
+# Its gradients: parts of the transforms, a chunk of tiles and one more, channels of no whole block, wide padding.
+WINOGRAD_GRADIENTS = f"""
+  2x33x37x35,70x33x3x3:{P1}
+  5x40x45x43,20x40x3x3
+  1x16x9x10,16x16x3x3:padding=((2,2),(0,1))
+  3x20x30x27,33x20x5x5:{P2}
+  1x7x10x10,5x7x5x5:padding=((4,4),(3,4))
+"""
+
 # The epilogue of the forward direction: bias, residual, activation; channels that do not fill a block.
 CONV_EPILOGUE = f"""
   2x16x6x7,18x16x3x3,18,2x18x6x7:{P1}:activation=relu

@@ -8,6 +8,7 @@ import numpy as np
 from cnnkern.engine.freeze import Frozen
 from cnnkern.engine.options import Options
 from cnnkern.engine.passes import optimize_training
+from cnnkern.engine.recompute import recomputed
 from cnnkern.graph import Array, Graph
 
 
@@ -17,14 +18,22 @@ class Executable:
 
     executable(*arrays) takes the graph's inputs (then its implicit ones), float32 and int32, and returns the flat list
     of outputs; `graph.restore` gives them their structure. Raises ValueError for a wrong number, shape or dtype.
+    winograd: may its algorithm be chosen for convolutions and their gradients? recompute: segments of what the first
+    output depends on whose values are computed again instead of kept (None: a number that needs little memory).
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, winograd: bool = False, recompute: int | None = 0) -> None:
         for symbol, array in graph.constants.items():
             if not (array.flags.c_contiguous and array.flags.aligned):
                 raise ValueError(f"Executable: constant {symbol!r} must be C-contiguous")
-        self.graph = optimize_training(graph)
-        self._frozen = Frozen(self.graph, None, Options(winograd=True))
+        optimized = optimize_training(graph)
+        counts = (0, 3, 6, 12) if recompute is None else (recompute,)
+        plans = [_planned(optimized, count, winograd) for count in counts]
+        self.graph, self._frozen = min(plans, key=lambda plan: plan[1].memory(1))
+
+    def memory(self, threads: int) -> int:
+        """Bytes that a run works in, beside its inputs, outputs and constants."""
+        return self._frozen.memory(threads)
 
     def __call__(self, *arrays: Array) -> list[Array]:
         expected = self._frozen.inputs
@@ -34,3 +43,9 @@ class Executable:
             if array.shape != symbol.shape or array.dtype != symbol.dtype:
                 raise ValueError(f"Executable: expected {symbol!r}, found {array.dtype}{list(array.shape)}")
         return self._frozen.run([np.require(array, requirements=["C", "A"]) for array in arrays])[0]
+
+
+def _planned(graph: Graph, segments: int, winograd: bool) -> tuple[Graph, Frozen]:
+    if segments:
+        graph = recomputed(graph, graph.outputs[0], segments)
+    return graph, Frozen(graph, None, Options(winograd=winograd))

@@ -72,7 +72,7 @@ def layouts(call: KernelCall) -> Iterator[tuple[str, list[bool]]]:
     yield "plain", [False] * len(maps)
     if any(maps):
         yield "blocked", maps
-    if call.op in ("conv2d", "copy"):
+    if call.op in ("conv2d", "conv2d_grad_weight", "copy"):
         yield "first", [False, *maps[1:]]
     if call.op == "copy":
         yield "last", [maps[0], False]

@@ -83,7 +83,7 @@ class Layout:
         options = [none]
         if any(able):
             options.append(able)
-            if call.op in ("conv2d", "conv2d_chain"):
+            if call.op in ("conv2d", "conv2d_chain", "conv2d_grad_weight"):
                 options.append([flag and i != 0 for i, flag in enumerate(able)])
             if call.op == "copy":
                 options.append([self.produced_blocked(call.args[0][0]) and able[0], able[1]])

@@ -79,7 +79,8 @@ class Program:
         needed = set(self.outputs)
         kept = []
         for node in reversed(self.nodes):
-            if node.op.mutates or not needed.isdisjoint(node.outputs):
+            updates = any(node.inputs[i] is not None for i in node.op.mutates)
+            if updates or not needed.isdisjoint(node.outputs):
                 kept.append(node)
                 needed.update(symbol for symbol in node.inputs if symbol is not None)
         kept.reverse()

@@ -23,7 +23,7 @@ from cnnkern.train.optim import Optimizer
 from cnnkern.train.optimizers import as_optimizer
 from cnnkern.train.progress import Progress
 from cnnkern.train.regularization import ElasticNet
-from cnnkern.train.step import Inference, TrainingStep
+from cnnkern.train.step import Inference, TrainingStep, as_execution
 from cnnkern.train.training import Training
 
 Array = npt.NDArray[Any]
@@ -47,6 +47,8 @@ def fit(
     initial_epoch: int = 0,
     resume: str | os.PathLike[str] | None = None,
     progress: bool = True,
+    winograd: bool = True,
+    recompute: bool | int = False,
 ) -> History:
     """Train a model. Same seed (and same initial weights), same bits, whatever the number of threads.
 
@@ -74,6 +76,10 @@ def fit(
             and epoch come from it, and the training ends with the same bits as if never interrupted, given the same
             other arguments; where it is not, the training begins at the beginning.
         progress: show the progress on standard error.
+        winograd: allow Winograd's algorithm for 3x3 and 5x5 convolutions and their gradients, whose rms error is up to
+            three times that of plain sums (False: plain sums everywhere).
+        recompute: memory for time: cut the forward pass into so many segments (True: a sensible number), keep what
+            crosses the cuts, and compute everything else again where gradients read it. Changes no bit.
 
     Returns:
         A `History`. The training figures are means over the steps of the epoch, in training mode.
@@ -89,6 +95,7 @@ def fit(
     epochs = check.integer("fit", "epochs", epochs, 0)
     initial_epoch = check.integer("fit", "initial_epoch", initial_epoch, 0)
     shuffle, progress = check.boolean("fit", "shuffle", shuffle), check.boolean("fit", "progress", progress)
+    execution = as_execution("fit", winograd, recompute)
     function, figures = as_loss(loss), as_metrics(metrics)
     optimizer = as_optimizer(optimizer)
     data = Batches("train_data", train_data, batch_size, shuffle, seed)
@@ -96,7 +103,7 @@ def fit(
     history = History()
     events = CallbackList([*([Progress()] if progress else []), history, *callbacks])
     training = Training(model, optimizer, events, seed, epochs, initial_epoch, len(data) or None)
-    step = TrainingStep(model, function, optimizer, seed, regularization)
+    step = TrainingStep(model, function, optimizer, seed, regularization, execution=execution)
     inference = None if held_out is None else Inference(model, function)
 
     events("set_training", training)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,12 +27,28 @@ def _trace(function: Callable[..., Any], arrays: tuple[Array, ...]) -> graph.Gra
     return graph.trace(function, [graph.Spec(array.shape, array.dtype) for array in arrays])
 
 
+class Execution(NamedTuple):
+    """How a graph is executed. winograd: may its algorithm be chosen; recompute: segments of the forward pass whose
+    values are computed again for their gradients, None for a sensible number of them, 0: everything is kept."""
+
+    winograd: bool = True
+    recompute: int | None = 0
+
+
+def as_execution(function: str, winograd: Any, recompute: Any) -> Execution:
+    """From the arguments of `fit` and `Trainer`."""
+    winograd = check.boolean(function, "winograd", winograd)
+    if isinstance(recompute, (bool, np.bool_)):
+        return Execution(winograd, None if recompute else 0)
+    return Execution(winograd, check.integer(function, "recompute", recompute, 2))
+
+
 class Plan:
     """An executable graph of (inputs..., targets?) -> whatever was traced, with the checks that labels need."""
 
-    def __init__(self, function: Callable[..., Any], arrays: tuple[Array, ...]) -> None:
+    def __init__(self, function: Callable[..., Any], arrays: tuple[Array, ...], execution: Execution) -> None:
         self.graph = _trace(function, arrays)
-        self._execute = Executable(self.graph)
+        self._execute = Executable(self.graph, *execution)
         self._labels = [
             (self.graph.inputs.index(node.inputs[1]), node.inputs[0].shape[1], node.attrs["ignore_index"])
             for node in self.graph.nodes
@@ -51,8 +67,8 @@ class Plan:
 class PlanCache:
     """Plans by the shapes of their inputs and the model's parts and modes; the oldest of more than a few goes."""
 
-    def __init__(self, model: Module, function: Callable[..., Any]) -> None:
-        self.model, self.function = model, function
+    def __init__(self, model: Module, function: Callable[..., Any], execution: Execution) -> None:
+        self.model, self.function, self.execution = model, function, execution
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
 
     def __call__(self, arrays: tuple[Array, ...], rng: Array) -> Any:
@@ -60,7 +76,7 @@ class PlanCache:
         key = (modes, tuple((array.shape, array.dtype) for array in arrays))
         plan = self._plans.get(key)
         if plan is None:
-            plan = self._plans[key] = Plan(self.function, arrays)
+            plan = self._plans[key] = Plan(self.function, arrays, self.execution)
             if len(self._plans) > _MAX_PLANS:
                 self._plans.popitem(last=False)
         self._plans.move_to_end(key)
@@ -113,11 +129,12 @@ class TrainingStep:
         seed: int,
         penalty: ElasticNet | None = None,
         keep_outputs: bool = True,
+        execution: Execution = Execution(),  # noqa: B008  (a constant)
     ) -> None:
         self.model, self.loss, self.optimizer, self.penalty = model, loss, optimizer, penalty
         self._seed, self._keep_outputs = seed, keep_outputs
         self._loads = optimizer.loads
-        self._plans = PlanCache(model, self._record)
+        self._plans = PlanCache(model, self._record, execution)
         self._counting = [m for m in model.modules() if type(m).after_training_step is not Module.after_training_step]
 
     def _record(self, *symbols: Any) -> Any:
@@ -134,7 +151,8 @@ class TrainingStep:
     def __call__(self, inputs: tuple[Array, ...], targets: Array) -> tuple[float, Any]:
         arrays = (*inputs, targets)
         if self._loads != self.optimizer.loads:  # the plans hold arrays that are no longer its state
-            self._loads, self._plans = self.optimizer.loads, PlanCache(self.model, self._record)
+            self._loads = self.optimizer.loads
+            self._plans = PlanCache(self.model, self._record, self._plans.execution)
         self.optimizer.bind(_parameters(self.model))
         self.optimizer.before_step()
         try:
@@ -156,9 +174,9 @@ def value_and_grad(
     The model is used in the mode that it is in and is not changed: in training mode batch normalization takes the
     batch's statistics and leaves the running ones alone, and dropout draws from `seed`.
 
-    x is an array, or a tuple for a model of several inputs; float32, or float64, which is computed in float64 by the
-    reference, slowly and exactly. Integer targets are class indices. Frozen parameters have no gradient; one that the
-    loss does not depend on has zeros.
+    Convolutions are plain sums, never Winograd's algorithm. x is an array, or a tuple for a model of several inputs;
+    float32, or float64, which is computed in float64 by the reference, slowly and exactly. Integer targets are class
+    indices. Frozen parameters have no gradient; one that the loss does not depend on has zeros.
     """
     require_module("value_and_grad", model)
     function = as_loss(loss)
@@ -169,7 +187,7 @@ def value_and_grad(
         value, _, gradients = _differentiate(target, function, symbols[:-1], symbols[-1], parameters)
         return value, [np.zeros_like(parameters[name]) if g is None else g for name, g in gradients.items()]
 
-    plans = PlanCache(model, lambda *symbols: record(model, symbols))
+    plans = PlanCache(model, lambda *symbols: record(model, symbols), Execution(winograd=False))
 
     def evaluate(x: Any, y: Any) -> tuple[float, dict[str, Array]]:
         arrays = _examples(x, y)
@@ -212,7 +230,7 @@ class Inference:
 
     def __init__(self, model: Module, loss: LossFunction | None = None) -> None:
         self.model, self.loss = model, loss
-        self._plans = PlanCache(model, self._record)
+        self._plans = PlanCache(model, self._record, Execution())
 
     def _record(self, *symbols: Any) -> Any:
         if self.loss is None:

@@ -13,7 +13,7 @@ from cnnkern.train.loss import LossFunction, as_loss
 from cnnkern.train.optim import Optimizer
 from cnnkern.train.optimizers import as_optimizer
 from cnnkern.train.regularization import ElasticNet
-from cnnkern.train.step import TrainingStep
+from cnnkern.train.step import TrainingStep, as_execution
 
 
 class Trainer:
@@ -26,6 +26,7 @@ class Trainer:
         optimizer: as of `fit`.
         regularization: `train.L1`, `train.L2` or `train.ElasticNet`, added to the loss.
         seed: of dropout.
+        winograd, recompute: as of `fit`.
     """
 
     def __init__(
@@ -36,12 +37,15 @@ class Trainer:
         *,
         regularization: ElasticNet | None = None,
         seed: int = 0,
+        winograd: bool = True,
+        recompute: bool | int = False,
     ) -> None:
         self.model = require_module("Trainer", model)
         self.optimizer = as_optimizer(optimizer, "Trainer")
         seed = check.integer("Trainer", "seed", seed, 0)
         function = as_loss(loss, "Trainer")
-        self._step = TrainingStep(model, function, self.optimizer, seed, regularization, keep_outputs=False)
+        execution = as_execution("Trainer", winograd, recompute)
+        self._step = TrainingStep(model, function, self.optimizer, seed, regularization, False, execution)
 
     def step(self, x: Any, targets: Any) -> float:
         """One step on a batch; returns its loss, computed before the update.

@@ -7,7 +7,7 @@
 
 namespace cnnkern {
 
-constexpr int kMaxPhases = 32;
+constexpr int kMaxPhases = 4;
 constexpr int kMaxVariants = 24;
 
 // Nominal figures of an instruction set. Constants, never measured and never the actual number of threads: the choice of

@@ -117,6 +117,26 @@ template <> struct Winograd<2, 5> : SixPoints {
     y[0] = fma(sixth, sub(add(t[1], t[2]), add(t[3], t[4])), t[0]);
     y[1] = fma(set1(1.41421356f / 6), sub(t[1], t[2]), fnma(set1(0.70710678f / 6), sub(t[3], t[4]), t[5]));
   }
+  CNNKERN_INLINE void output_gradient(const Vec* y, Vec* t) {
+    const Vec even = mul(set1(1.0f / 6), y[0]), odd = mul(set1(1.41421356f / 6), y[1]);
+    const Vec odd2 = mul(set1(0.70710678f / 6), y[1]);
+    t[0] = y[0];
+    t[1] = add(even, odd);
+    t[2] = sub(even, odd);
+    t[3] = sub(zero(), add(even, odd2));
+    t[4] = sub(odd2, even);
+    t[5] = y[1];
+  }
+  CNNKERN_INLINE void filter_gradient(const Vec* t, Vec* g) {
+    const Vec two = set1(2.0f), four = set1(4.0f);
+    const Vec sum = add(t[1], t[2]), difference = sub(t[1], t[2]);
+    const Vec sum2 = add(t[3], t[4]), difference2 = sub(t[3], t[4]);
+    g[0] = add(t[0], fma(four, sum2, sum));
+    g[1] = fma(two, difference2, difference);
+    g[2] = mul(two, add(sum, sum2));
+    g[3] = fma(two, difference, difference2);
+    g[4] = add(t[5], fma(four, sum, sum2));
+  }
 };
 
 // Stride 2: even pixels meet the outer two taps by F(kM, 2), odd ones meet the tap in the middle as they are. F(2, 2)
