@@ -305,3 +305,16 @@ def test_plan_refuses_what_would_leave_memory():
         plan.freeze(0)
     with pytest.raises(ValueError, match="multiple of 64"):
         plan.arena(plan.tensor([1]), 3)
+
+
+def test_large_fully_connected_weights_are_not_copied_for_few_rows():
+    weight, bias = normal(2048, 2048), normal(2048)
+
+    def model(x):
+        return F.linear(x, weight, bias)
+
+    for rows, copied in ((1, False), (8, False), (200, True)):
+        engine = cnnkern.compile(model, (rows, 2048), copy=False)
+        x = normal(rows, 2048)
+        assert relative(engine(x), model(x)) < 3e-6
+        assert (engine.memory().packed >= weight.nbytes) == copied, f"{rows} rows"
