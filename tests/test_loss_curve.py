@@ -10,7 +10,7 @@ import oracle
 
 from cnnkern import models, train
 
-RATE, MOMENTUM, BATCH, CLASSES, SEEDS = 0.05, 0.9, 8, 10, range(3, 8)
+RATE, MOMENTUM, BATCH, CLASSES = 0.05, 0.9, 8, 10
 
 
 def twin_of(torch: Any, state: dict[str, np.ndarray[Any, Any]]) -> Any:
@@ -84,12 +84,13 @@ def test_fifty_steps_of_resnet18(full: bool) -> None:
     after which the loss is below 1e-3.
 
     A preactivation near 0 that rounds to the other side moves a curve by a hundred times what rounding does otherwise,
-    in either library and by luck: the median of the ratios over five sets of weights and data counts.
+    in either library and by luck: the median of the ratios over sixteen sets of weights and data counts (--full: five).
+    Measured: 2.2, with winograd=False 1.1; single ratios lie between 0.04 and 3,000.
     """
     torch = oracle.torch_or_skip()
-    size, steps = (224, 50) if full else (64, 12)
+    size, steps, seeds = (224, 50, range(3, 8)) if full else (64, 12, range(3, 19))
     ratios = []
-    for seed in SEEDS:
+    for seed in seeds:
         ours, theirs = distances(torch, size, steps, seed)
         print(f"distance from PyTorch's float64 curve: {ours:.2e}, PyTorch's float32: {theirs:.2e}")
         ratios.append(ours / theirs)
