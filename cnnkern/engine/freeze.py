@@ -25,8 +25,8 @@ class StepInfo(NamedTuple):
     alternatives: the algorithms that could serve, with predicted nanoseconds, the chosen one first; multiply_adds: of
     the operation as defined, whatever the algorithm saves; bytes: read and written, each tensor once, weights as they
     are packed, and what one phase hands to the next; weight_bytes: those of them that are constants; times: how often
-    it runs, each time on so many other images as its shapes say (times, bytes and multiply-adds are of all of them,
-    but constants count once).
+    it runs, each time on so many other images as its shapes say (nanoseconds, bytes and multiply-adds are of all
+    together, but constants count once).
     """
 
     layer: str

@@ -56,9 +56,13 @@ class Layout:
                 algorithm = options.algorithms.get(names[node], "") if node.op.macs is not None else ""
                 self.uses.append([self._choose(call, algorithm, names[node]) for call in calls])
 
+    def _home(self, symbol: Symbol) -> Symbol:
+        """The symbol whose layout this one shares, which may be itself."""
+        return self._whole.get(symbol, symbol)
+
     def produced_blocked(self, symbol: Symbol) -> bool:
         """Is this map computed by a step that writes it blocked?"""
-        return self._blocked.get(self._whole.get(symbol, symbol), False)
+        return self._blocked.get(self._home(symbol), False)
 
     def _pieces(self, calls: list[KernelCall]) -> list[Use]:
         """Several copies into one result (a concatenation): blocked if the pieces are and fall on whole blocks."""
@@ -68,7 +72,7 @@ class Layout:
         )
         whole = all(call.args[0][0].shape[1] % 16 == 0 for call in calls[:-1])
         blocked = aligned and whole and any(self.produced_blocked(call.args[0][0]) for call in calls)
-        self._blocked[self._whole.get(result, result)] = blocked
+        self._blocked[self._home(result)] = blocked
         if blocked:
             self.border.setdefault(result, NO_BORDER)
         return [
@@ -117,12 +121,12 @@ class Layout:
             if flag and symbol is not None:
                 self.border[symbol] = widest(self.border.get(symbol, NO_BORDER), border)
             if output and symbol is not None:
-                self._blocked[self._whole.get(symbol, symbol)] = flag
+                self._blocked[self._home(symbol)] = flag
         return Use(call, tuple(flags), algorithm, ns)
 
     def _reorder(self, symbol: Symbol, blocked: bool, output: bool) -> float:
         """Predicted time of bringing an input into the wanted layout, or of what the readers of an output will need."""
-        wanted = self._wants_blocked.get(self._whole.get(symbol, symbol), blocked)
+        wanted = self._wants_blocked.get(self._home(symbol), blocked)
         has = blocked == (wanted if output else self.produced_blocked(symbol))
         return 0.0 if has else _REORDER_NS + symbol.size * _REORDER_NS_PER_ELEMENT
 
@@ -134,9 +138,9 @@ class Layout:
                 maps, written, _ = _core.op_arguments(call.op)
                 for i, (symbol, shape) in enumerate(call.args):
                     if not written[i] and _is_map(symbol, shape) and maps[i]:
-                        wants[self._whole.get(symbol, symbol)] = True
+                        wants[self._home(symbol)] = True
             if not calls and node.inputs[0] is not None:
-                wants.setdefault(self._whole.get(node.inputs[0], node.inputs[0]), False)
+                wants.setdefault(self._home(node.inputs[0]), False)
         for symbol in graph.outputs:
             wants.setdefault(symbol, False)
         return wants

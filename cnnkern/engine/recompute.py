@@ -22,23 +22,24 @@ def recomputed(graph: Graph, loss: Symbol, segments: int) -> Graph:
     """The graph of a training step with its forward nodes, those that `loss` depends on, in so many segments."""
     forward = _needed_for(graph, [loss])
     bounds = _bounds(forward, segments)
-    made_in = {symbol: i for i, nodes in enumerate(_cut(forward, bounds)) for node in nodes for symbol in node.outputs}
+    parts = _cut(forward, bounds)
+    made_in = {symbol: i for i, part in enumerate(parts) for node in part for symbol in node.outputs}
     kept = {symbol for bound in bounds for symbol in _crossing(forward, bound)}
     kept.update(symbol for symbol in made_in if 4 * symbol.size <= _SMALL_BYTES or symbol in graph.outputs)
 
     belongs = {id(node) for node in forward}
     nodes: list[Node] = []
     again: dict[Symbol, Symbol] = {}
+    done: set[int] = set()  # segments that are computed again already
     for node in graph.nodes:
         if id(node) in belongs:
             nodes.append(node)
             continue
         # The last segment's gradients come right after it.
         wanted = {made_in[s] for s in node.inputs if s in made_in and s not in kept and made_in[s] < len(bounds)}
-        for segment in sorted(wanted):
-            missing = [s for s in node.inputs if s in made_in and s not in (*kept, *again) and made_in[s] == segment]
-            if missing:
-                nodes += _computed_again(graph, _cut(forward, bounds)[segment], segment, made_in, kept, again)
+        for index in sorted(wanted - done):
+            nodes += _computed_again(graph, parts[index], index, made_in, kept, again)
+        done |= wanted
         nodes.append(_reading(node, again) if wanted else node)
     return Graph(graph.inputs, graph.outputs, graph.structure, graph.constants, nodes, graph.implicit)
 

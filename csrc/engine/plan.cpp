@@ -346,12 +346,12 @@ void Plan::Run::work(int thread, int threads, Barrier& barrier) const {
     nanoseconds[index] += std::chrono::duration<double, std::nano>(now - last).count();
     last = now;
   };
-  const int own = plan.repeated_ ? plan.rounds_ / threads : 0, shared_rounds = plan.rounds_ - own * threads;
+  const int own = plan.repeated_ ? plan.rounds_ / threads : 0;
   Barrier alone(1);
   for (int round = thread * own; round < (thread + 1) * own; ++round)
     for (size_t i = 0; i < plan.repeated_; ++i) run(i, round, thread, 1, alone);
   if (own > 0) barrier.wait();
-  for (int round = own * threads; round < own * threads + shared_rounds; ++round)
+  for (int round = own * threads; round < plan.rounds_; ++round)
     for (size_t i = 0; i < plan.repeated_; ++i) run(i, round, 0, threads, barrier);
   for (size_t i = plan.repeated_; i < plan.entries_.size(); ++i) run(i, 0, 0, threads, barrier);
 }

@@ -106,7 +106,8 @@ class Plan {
   void place(int tensor, Place place, int64_t where, void* pointer);
   int root(int tensor) const;  // the tensor that it lives in, at last
   void measure_rounds();
-  // What one run works on. arenas[0]: of everything; after it, in pieces of round_bytes_, of the other threads' rounds.
+  // What one run works on. `rounds`: pieces of round_bytes_, for the rounds of all threads but the first, whose place is
+  // the arena itself.
   struct Run {
     const Plan& plan;
     void* const* inputs;

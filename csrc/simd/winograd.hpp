@@ -52,6 +52,15 @@ struct SixPoints {
     t[3] = add(even2, odd2);
     t[4] = sub(even2, odd2);
   }
+  // The gradient by t from what it is at the points in pairs, and at 0 and infinity.
+  CNNKERN_INLINE void spread(Vec first, Vec even, Vec odd, Vec even2, Vec odd2, Vec last, Vec* t) {
+    t[0] = first;
+    t[1] = add(even, odd);
+    t[2] = sub(even, odd);
+    t[3] = sub(zero(), add(even2, odd2));
+    t[4] = sub(odd2, even2);
+    t[5] = last;
+  }
 };
 
 template <> struct Winograd<4, 3> : SixPoints {
@@ -82,12 +91,7 @@ template <> struct Winograd<4, 3> : SixPoints {
     const Vec odd = fma(set1(2.82842712f / 6), y[3], mul(set1(1.41421356f / 6), y[1]));
     const Vec even2 = fma(set1(0.5f / 3), y[2], mul(set1(1.0f / 3), y[0]));
     const Vec odd2 = fma(set1(0.35355339f / 3), y[3], mul(set1(0.70710678f / 3), y[1]));
-    t[0] = y[0];
-    t[1] = add(even, odd);
-    t[2] = sub(even, odd);
-    t[3] = sub(zero(), add(even2, odd2));
-    t[4] = sub(odd2, even2);
-    t[5] = y[3];
+    spread(y[0], even, odd, even2, odd2, y[3], t);
   }
   CNNKERN_INLINE void filter_gradient(const Vec* t, Vec* g) {
     const Vec two = set1(2.0f), sum = add(t[1], t[2]), sum2 = add(t[3], t[4]);
@@ -120,12 +124,7 @@ template <> struct Winograd<2, 5> : SixPoints {
   CNNKERN_INLINE void output_gradient(const Vec* y, Vec* t) {
     const Vec even = mul(set1(1.0f / 6), y[0]), odd = mul(set1(1.41421356f / 6), y[1]);
     const Vec odd2 = mul(set1(0.70710678f / 6), y[1]);
-    t[0] = y[0];
-    t[1] = add(even, odd);
-    t[2] = sub(even, odd);
-    t[3] = sub(zero(), add(even, odd2));
-    t[4] = sub(odd2, even);
-    t[5] = y[1];
+    spread(y[0], even, odd, even, odd2, y[1], t);
   }
   CNNKERN_INLINE void filter_gradient(const Vec* t, Vec* g) {
     const Vec two = set1(2.0f), four = set1(4.0f);

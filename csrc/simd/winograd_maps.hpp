@@ -47,19 +47,20 @@ CNNKERN_INLINE int64_t winograd_packed_floats(const WinogradMaps& m) {
   return F::kTaps * F::kTaps * m.channels * m.out_blocks * kBlock;
 }
 
-// The weights of the taps, on the filters of `count` channels of a block.
+// Ends a block: the weights of the taps, and zeros for the channels that only fill up a step.
 template <class F>
-CNNKERN_INLINE void winograd_weigh(float* packed, int64_t count) {
+CNNKERN_INLINE void winograd_end_pack(const WinogradMaps& m, float* packed) {
   constexpr int64_t kTaps = F::kTaps, kAll = kTaps * kTaps;
   for (int64_t tap = 0; tap < kAll; ++tap) {
     const double factor = F::kTap[tap / kTaps] * F::kTap[tap % kTaps];
     if (factor == 1) continue;
-    for (int64_t c = 0; c < count; ++c)
+    for (int64_t c = 0; c < m.in.c; ++c)
       for (int i = 0; i < kBlock; ++i) {
         float& value = packed[(c * kAll + tap) * kBlock + i];
         value = static_cast<float>(factor * static_cast<double>(value));
       }
   }
+  for (int64_t i = m.in.c * kAll; i < m.channels * kAll; ++i) block_store(packed + i * kBlock, block_zero());
 }
 
 // One block of output channels.
@@ -70,8 +71,7 @@ CNNKERN_INLINE void winograd_pack(const WinogradMaps& m, int64_t block, const fl
   packed += block * m.channels * kAll * kBlock;
   const auto place = [&](int64_t j) { return packed + j * kBlock; };
   transpose_rows(weight + block * kBlock * columns, columns, least(kBlock, m.out.c - block * kBlock), columns, place);
-  winograd_weigh<F>(packed, m.in.c);
-  for (int64_t i = m.in.c * kAll; i < m.channels * kAll; ++i) block_store(packed + i * kBlock, block_zero());
+  winograd_end_pack<F>(m, packed);
 }
 
 // One block of the input's channels, for the gradient by the input: the filters are turned, and what were outputs are
@@ -87,8 +87,7 @@ CNNKERN_INLINE void winograd_pack_turned(const WinogradMaps& m, int64_t block, c
     const auto place = [&](int64_t tap) { return packed + (c * kAll + kAll - 1 - tap) * kBlock; };
     transpose_rows(weight + c * row, kAll, lanes, kAll, place);
   }
-  winograd_weigh<F>(packed, m.in.c);
-  for (int64_t i = m.in.c * kAll; i < m.channels * kAll; ++i) block_store(packed + i * kBlock, block_zero());
+  winograd_end_pack<F>(m, packed);
 }
 
 // Where tile `index` lies.
