@@ -118,24 +118,26 @@ def _normalized_scale(x: Array, mean: Array, rstd: Array, weight: Array | None, 
 
 
 def _batch_norm_training(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
-    x, weight, bias = values[:3]
+    x, weight, bias, _, _, residual = values
     _, mean, rstd, *running = outputs
     count = x.size / max(x.shape[1], 1)
     size = np.sqrt(np.mean(np.square(x), (0, *range(2, x.ndim))))
-    found = [(_normalized_scale(x, mean, rstd, weight, bias), count), (size, count), (rstd, count)]
+    y = _normalized_scale(x, mean, rstd, weight, bias) + (0 if residual is None else np.abs(residual))
+    found = [(y, count), (size, count), (rstd, count)]
     if running:
         found += [(np.abs(running[0]) + size, count), (running[1], count)]
     return found
 
 
 def _batch_norm_grad(case: Case, values: Any, outputs: Sequence[Array]) -> list[Term]:
-    dy, x, mean, rstd, weight, _ = values
+    dy, x, mean, rstd, weight, _, residual = values
     _, dweight, dbias = outputs
     axes, count = (0, *range(2, x.ndim)), x.size / max(x.shape[1], 1)
     normalized = _normalized_scale(x, mean, rstd, None, None)
     through = np.abs(_column(dbias, x.ndim, 0)) + normalized * np.abs(_column(dweight, x.ndim, 0))
     size = np.abs(dy) + (through / count if case.attrs["training"] else 0)
     dx = size * _column(rstd, x.ndim, 1) * np.abs(_column(weight, x.ndim, 1))
+    dx = dx + (0 if residual is None else np.abs(residual))
     squares = np.sqrt(np.square(dy * normalized).sum(axes)), np.sqrt(np.square(dy).sum(axes))
     return [(dx, count), (squares[0], count), (squares[1], count)]
 

@@ -50,7 +50,9 @@ for _axes in (1, 2, 3):
     DEFAULTS[f"avg_pool{_axes}d"] = DEFAULTS[f"avg_pool{_axes}d_grad"] = {**_window, **_AVERAGE}
 DEFAULTS["conv2d_scaled"] = {**DEFAULTS["conv2d"], "input_activation": "none"}
 # Inputs of operations whose last ones are optional.
-_INPUTS = {"conv1d": 4, "conv2d": 4, "conv3d": 4, "conv2d_scaled": 7, "matmul": 3, "batch_norm_grad": 6}
+_INPUTS = {"conv2d_scaled": 7, "matmul": 3, "batch_norm_training": 6, "batch_norm_grad": 7}
+for _axes in (1, 2, 3):
+    _INPUTS[f"conv{_axes}d"] = _INPUTS[f"conv{_axes}d_grad_input"] = 4
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from window_rows import (
     CONV1D,
     CONV3D,
     CONV_EPILOGUE,
+    CONV_GRADIENT_EPILOGUE,
     CONV_SCALED,
     MAX_POOL,
     P1,
@@ -65,6 +66,10 @@ _OTHERS = """
   batch_norm_training:4x16x28x28,16,16,16,16:activation=relu
   batch_norm_training:2x3x31x33,-,3,-,-
   batch_norm_training:1x3x1x2,3,3,3,3
+  batch_norm_training:2x40x9x7,40,40,40,40,2x40x9x7:activation=relu
+  batch_norm_training:3x5x7x5,5,5,-,-,3x5x7x5:activation=sigmoid
+  batch_norm_grad:2x40x9x7,2x40x9x7,40,40,40,40,2x40x9x7:activation=relu
+  batch_norm_grad:7x33,7x33,33,33,-,-,7x33
   batch_norm_grad:2x17x5x5,2x17x5x5,17,17,17
   batch_norm_grad:2x17x5x5,2x17x5x5,17,17,17:training=False
   batch_norm_grad:64x5,64x5,5,5,-
@@ -226,6 +231,7 @@ ROWS: list[Case] = [
     *_conv_rows(CONV3D, "conv3d"),
     *(parse(f"conv2d:{line}") for line in _lines(CONV_EPILOGUE + WINOGRAD)),
     *_conv_rows(WINOGRAD_GRADIENTS),
+    *(parse(f"conv2d_grad_input:{line}") for line in _lines(CONV_GRADIENT_EPILOGUE)),
     *(parse(f"conv2d_scaled:{line}") for line in _lines(CONV_SCALED)),
     *_pool_rows(POOL, "max_pool2d", "avg_pool2d"),
     *_pool_rows(MAX_POOL, "max_pool2d"),

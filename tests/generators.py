@@ -32,14 +32,16 @@ def _batch_norm(draw: Draw, op: str) -> Case:
             break
     c = (x[1],)
     weight, bias = (c if draw.chance(0.7) else None), (c if draw.chance(0.7) else None)
+    residual = x if draw.chance(0.2) else None
     eps = draw.among(1e-5, 1e-3)
     if op == "batch_norm":
         return make(op, (x, c, c, weight, bias), eps=eps, **epilogue(draw))
     if op == "batch_norm_grad":
-        return make(op, (x, x, c, c, weight, bias), training=draw.chance(0.8), **epilogue(draw, long=True))
+        return make(op, (x, x, c, c, weight, bias, residual), training=draw.chance(0.8), **epilogue(draw, long=True))
     running = c if draw.chance(0.6) else None
     momentum = draw.among(0.1, 0.25)
-    return make(op, (x, weight, bias, running, running), eps=eps, momentum=momentum, **epilogue(draw, long=True))
+    shapes = (x, weight, bias, running, running, residual)
+    return make(op, shapes, eps=eps, momentum=momentum, **epilogue(draw, long=True))
 
 
 _UNARY_ATTRS: dict[str, Callable[[Draw], dict[str, Any]]] = {

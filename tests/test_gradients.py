@@ -21,7 +21,10 @@ from cnnkern.graph import Spec, apply, current_trace, gradients, run_numpy, trac
 # Sums of up to some thousand float32 terms, one after the other; a wrong rule is wrong in the first digit.
 _TOLERANCE = 3e-5
 
-_CONVOLUTIONS = ("conv1d", "conv2d", "conv3d")
+# Inputs that only the compiler gives: residuals, gates; and running statistics, which need no gradient.
+_COMPILED_INPUTS = {"batch_norm_training": (3, 4, 5)}
+for _axes in (1, 2, 3):
+    _COMPILED_INPUTS |= {f"conv{_axes}d": (3,), f"conv{_axes}d_grad_input": (2, 3)}
 DIFFERENTIABLE = [op for op in OPS if DEFINITIONS[op].gradient is not None]
 
 
@@ -33,8 +36,8 @@ def _sample(op: str, seed: int, full: bool) -> list[Case]:
 
 
 def _functional(case: Case) -> Case:
-    """The case with the inputs that `functional` passes: no residual, no running statistics (they need no gradient)."""
-    dropped = (3, 4) if case.op == "batch_norm_training" else (3,) if case.op in _CONVOLUTIONS else ()
+    """The case with the inputs that `functional` passes."""
+    dropped = _COMPILED_INPUTS.get(case.op, ())
     return Case(case.op, tuple(None if i in dropped else shape for i, shape in enumerate(case.shapes)), case.attrs)
 
 
@@ -94,7 +97,7 @@ def test_float32_kernels_give_the_gradients_of_float64(op: str, seed: int, full:
 def _cancelling(case: Case) -> float:
     """The size of terms that cancel in a gradient: through statistics of few elements nothing but rounding is left."""
     statistics = ("batch_norm_training", "group_norm", "softmax", "log_softmax", "cross_entropy")
-    return 10.0 if case.op in (*statistics, "grid_sample") else 0.0  # nor of reads of one pixel several times
+    return 30.0 if case.op in (*statistics, "grid_sample") else 0.0  # nor of reads of one pixel several times
 
 
 def _torch_gradients(torch: Any, case: Case, values: Sequence[Array | None], factor: Array) -> list[Array | None]:

@@ -46,7 +46,7 @@ def _conv_scaled(t: Any, x: Any, w: Any, b: Any, residual: Any, scale: Any, shif
     return _conv(t, t.relu(x) if a["input_activation"] == "relu" else x, w, b, residual, a)
 
 
-def _conv_grad_input(t: Any, dy: Any, w: Any, a: Attrs) -> Any:
+def _conv_grad_input(t: Any, dy: Any, w: Any, residual: Any, gate: Any, a: Attrs) -> Any:
     """A transposed convolution to the padded size, cropped where the borders differ."""
     axes = dy.ndim - 2
     function = getattr(t.nn.functional, f"conv_transpose{axes}d")
@@ -59,7 +59,9 @@ def _conv_grad_input(t: Any, dy: Any, w: Any, a: Attrs) -> Any:
         crop.append((-before, -after))
     padding = tuple(before for before, _ in a["padding"]) if even else 0
     dx = function(dy, w, None, a["stride"], padding, tuple(extra), a["groups"], a["dilation"])
-    return dx if even else t.nn.functional.pad(dx, _flat(crop))
+    dx = dx if even else t.nn.functional.pad(dx, _flat(crop))
+    dx = dx if residual is None else dx + residual
+    return dx if gate is None else dx * (gate > 0)
 
 
 def _matmul(t: Any, x: Any, y: Any, b: Any, a: Attrs) -> Any:
@@ -145,7 +147,9 @@ def _max_unpool(t: Any, x: Any, indices: Any, a: Attrs) -> Any:
     return y.scatter(2, indices.long().flatten(2), x.flatten(2)).reshape(*x.shape[:2], *a["output_size"])
 
 
-def _batch_norm_training(t: Any, x: Any, w: Any, b: Any, mean: Any, var: Any, a: Attrs) -> tuple[Any, ...]:
+def _batch_norm_training(
+    t: Any, x: Any, w: Any, b: Any, mean: Any, var: Any, residual: Any, a: Attrs
+) -> tuple[Any, ...]:
     """y, mean and 1 / sqrt(var + eps); PyTorch's own refuses one value per channel."""
     axes = [0, *range(2, x.ndim)]
     if x.numel() > x.shape[1]:
@@ -154,6 +158,7 @@ def _batch_norm_training(t: Any, x: Any, w: Any, b: Any, mean: Any, var: Any, a:
         column = (1, -1, *[1] * (x.ndim - 2))
         y = (x - x) if w is None else (x - x) * w.reshape(column)
         y = y if b is None else y + b.reshape(column)
+    y = y if residual is None else y + residual
     return y, x.mean(axes), (x.var(axes, correction=0) + a["eps"]).rsqrt()
 
 

@@ -126,7 +126,7 @@ def _statistics(case: Case, rng: np.random.Generator, values: Values) -> None:
 
 def _away_from_kinks(case: Case, values: Values) -> None:
     """Moves x where an activation after the normalization has a kink, so that rounding does not decide on its side."""
-    x, mean, rstd, weight, bias = values[1:]
+    x, mean, rstd, weight, bias = values[1:6]
     assert x is not None and mean is not None and rstd is not None
     column = (1, -1, *[1] * (x.ndim - 2))
     scale = (rstd if weight is None else rstd * weight).reshape(column)

@@ -47,7 +47,12 @@ def _conv_once(draw: Draw, axes: int) -> Case | None:
 def conv(draw: Draw, op: str) -> Case:
     while (case := _conv_once(draw, axes_of(op))) is None:
         pass
-    return conv_direction(case, op)
+    case = conv_direction(case, op)
+    if not op.endswith("_grad_input"):
+        return case
+    dx = case.attrs["input_shape"]
+    residual, gate = (dx if draw.chance(0.25) else None for _ in range(2))
+    return make(op, (*case.shapes[:2], residual, gate), **case.attrs)
 
 
 def conv_scaled(draw: Draw, op: str) -> Case:

@@ -128,6 +128,18 @@ WINOGRAD_GRADIENTS = f"""
   1x7x10x10,5x7x5x5:padding=((4,4),(3,4))
 """
 
+# What the gradient by the input adds and where it is gated: tiles of all sizes, phases of a stride, Winograd's algorithm.
+CONV_GRADIENT_EPILOGUE = f"""
+  2x40x9x13,40x70x1x1,2x70x9x13,2x70x9x13:input_shape=(2,70,9,13)
+  1x33x7x7,33x18x1x1,-,1x18x7x7:input_shape=(1,18,7,7)
+  2x33x7x7,33x20x1x1,2x20x14x13,2x20x14x13:stride=(2,2):input_shape=(2,20,14,13)
+  2x20x8x7,20x33x3x3,2x33x15x14,-:{P1}:stride=(2,2):input_shape=(2,33,15,14)
+  2x20x9x8,20x33x2x3,2x33x10x10,2x33x10x10:input_shape=(2,33,10,10)
+  1x33x37x35,33x70x3x3,1x70x37x35,1x70x37x35:{P1}:input_shape=(1,70,37,35)
+  2x20x26x23,20x33x5x5,-,2x33x26x23:{P2}:input_shape=(2,33,26,23)
+  1x8x6x9,8x3x3x3,1x6x6x9,1x6x6x9:{P1}:groups=2:input_shape=(1,6,6,9)
+"""
+
 # The epilogue of the forward direction: bias, residual, activation; channels that do not fill a block.
 CONV_EPILOGUE = f"""
   2x16x6x7,18x16x3x3,18,2x18x6x7:{P1}:activation=relu

@@ -53,7 +53,8 @@ def as_targets(value: Any, name: str = "y") -> Array:
     """
     array = np.asarray(value)
     if array.dtype.kind in "iub":
-        if array.size and (int(array.max()) > 2**31 - 1 or int(array.min()) < -(2**31)):
+        wide = array.size > 0 and not np.can_cast(array.dtype, np.int32)
+        if wide and (int(array.max()) > 2**31 - 1 or int(array.min()) < -(2**31)):
             raise ValueError(f"{name}: class indices must fit int32, found values up to {array.max()}")
         return np.ascontiguousarray(array, np.int32).reshape(array.shape)
     if array.dtype != np.float32:

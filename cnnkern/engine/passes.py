@@ -7,6 +7,7 @@ backward pass needs.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,10 @@ _TAKES_LONG_ACTIVATION = ("conv2d", "batch_norm_training")
 _SLOPES = {f"{name}_grad": name for name in (*_ACTIVATIONS, *_LONG_ACTIVATIONS)}
 _NORMS = {"batch_norm": 4, "batch_norm_training": 2}  # where they have their bias
 _CONVOLUTIONS = ("conv1d", "conv2d", "conv3d")
+_GRADIENTS_BY_INPUT = tuple(f"{name}_grad_input" for name in _CONVOLUTIONS)
+# Where operations of a training step take what they add to their result.
+_RESIDUALS = {**dict.fromkeys(_GRADIENTS_BY_INPUT, 2), "batch_norm_training": 5, "batch_norm_grad": 6}
+_GATE = 3  # of the gradients of convolutions
 _TAKES_ACTIVATION = (
     *_CONVOLUTIONS,
     "matmul",
@@ -144,8 +149,55 @@ def fuse_norm_gradients(program: Program) -> None:
             continue
         bias = norm.inputs[_NORMS[norm.op.name]]
         attrs = {**grad.attrs, **slope.attrs, "activation": activation}
-        new = make_node(grad.op, (slope.inputs[0], *grad.inputs[1:5], bias), attrs, grad.outputs)
+        new = make_node(grad.op, (slope.inputs[0], *grad.inputs[1:5], bias, grad.inputs[6]), attrs, grad.outputs)
         program.replace((grad, slope), new, grad)
+
+
+def fuse_sums(program: Program) -> None:
+    """add(batch_norm_training(x), r), a residual connection, and sums of gradients move into one of their operands."""
+    for source, other, add in _plain_sums(program):
+        place = _RESIDUALS[source.op.name]
+        inputs = (*source.inputs[:place], other, *source.inputs[place + 1 :])
+        new = make_node(source.op, inputs, source.attrs, (add.outputs[0], *source.outputs[1:]))
+        program.replace((source, add), new, add)
+
+
+def gate_gradients(program: Program) -> None:
+    """relu_grad(conv2d_grad_input(dy, w), x) becomes conv2d_grad_input(dy, w, gate=x)."""
+    readers = program.readers()
+    for relu in list(program.nodes):
+        source = relu.inputs[0].node if relu.op.name == "relu_grad" and relu.inputs[0] is not None else None
+        if source is None or source.op.name not in _GRADIENTS_BY_INPUT or readers[source.outputs[0]] != [relu]:
+            continue
+        if source.attrs["groups"] == 1 and source.inputs[_GATE] is None:
+            inputs = (*source.inputs[:_GATE], relu.inputs[1])
+            program.replace((source, relu), make_node(source.op, inputs, source.attrs, relu.outputs), relu)
+
+
+def _plain_sums(program: Program) -> Iterator[tuple[Node, Symbol, Node]]:
+    """(operation, other operand, addition) of the additions of two maps one of which an operation makes that can add
+    the other itself; of two such operations the later one, so that little lies between it and the addition."""
+    readers, order = program.readers(), {node: place for place, node in enumerate(program.nodes)}
+    for add in list(program.nodes):
+        if add.op.name != "add" or _active(add) or add.inputs[0] is add.inputs[1]:
+            continue
+        found = []
+        for branch, other in (add.inputs, add.inputs[::-1]):
+            node = None if branch is None else branch.node
+            if node is None or other is None or branch.shape != other.shape or readers[branch] != [add]:
+                continue
+            if branch is node.outputs[0] and _takes_residual(node):
+                found.append((order[node], node, other))
+        if found:
+            yield *max(found, key=lambda entry: entry[0])[1:], add
+
+
+def _takes_residual(node: Node) -> bool:
+    """Gradients of grouped convolutions do not: the depthwise kernel cannot add, and sums of them are rare."""
+    place = _RESIDUALS.get(node.op.name)
+    if place is None or node.inputs[place] is not None or node.attrs.get("groups", 1) > 1:
+        return False
+    return node.op.name == "batch_norm_grad" or not _active(node)  # its activation comes before the sum
 
 
 def fuse_activations(program: Program) -> None:
@@ -207,5 +259,7 @@ def optimize_training(graph: Graph) -> Graph:
     drop_idle_reshapes(program)
     fuse_norm_gradients(program)
     relu_gradient_from_output(program)
+    fuse_sums(program)
+    gate_gradients(program)
     fuse_activations(program)
     return program.graph()

@@ -69,22 +69,22 @@ def _define(axes: int) -> Family:
     def gradient(node: Node, dy: Symbol) -> tuple[Symbol | None, ...]:
         x, weight, bias, residual = node.inputs
         geometry = _geometry(node.attrs)
-        (dx,) = apply(OPS[grad_input], (dy, weight), {"input_shape": x.shape, **geometry})
+        (dx,) = apply(OPS[grad_input], (dy, weight, None, None), {"input_shape": x.shape, **geometry})
         (dw,) = apply(OPS[grad_weight], (x, dy), {"weight_shape": weight.shape, **geometry})
         db = None if bias is None else bias_gradient(dy, axes)
         return dx, dw, db, None if residual is None else dy
 
     def grad_input_gradient(node: Node, g: Symbol) -> tuple[Symbol | None, ...]:
-        dy, weight = node.inputs
+        dy, weight = node.inputs[:2]
         geometry = _geometry(node.attrs)
         (ddy,) = apply(OPS[forward], (g, weight, None, None), geometry)
         (dw,) = apply(OPS[grad_weight], (g, dy), {"weight_shape": weight.shape, **geometry})
-        return ddy, dw
+        return ddy, dw, None, None
 
     def grad_weight_gradient(node: Node, g: Symbol) -> tuple[Symbol | None, ...]:
         x, dy = node.inputs
         geometry = _geometry(node.attrs)
-        (dx,) = apply(OPS[grad_input], (dy, g), {"input_shape": x.shape, **geometry})
+        (dx,) = apply(OPS[grad_input], (dy, g, None, None), {"input_shape": x.shape, **geometry})
         (ddy,) = apply(OPS[forward], (x, g, None, None), geometry)
         return dx, ddy
 
@@ -243,7 +243,8 @@ def input_gradient(
     unbatched = len(size) == axes + 1
     check.same_shape(function, "grad_output", grad_output, y[1:] if unbatched else y)
     dy = add_batch(grad_output) if unbatched else grad_output
-    return compute(function, op, (dy, weight), {"input_shape": x, **attrs}, algorithm, out, unbatched)
+    inputs = (dy, weight, None, None)
+    return compute(function, op, inputs, {"input_shape": x, **attrs}, algorithm, out, unbatched)
 
 
 def weight_gradient(

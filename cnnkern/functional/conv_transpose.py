@@ -60,12 +60,12 @@ def _transposed(
     attrs["padding"] = tuple([(pad, pad) for pad in pads])
     if all(extra < stride for extra, stride in zip(extras, attrs["stride"], strict=True)):
         target = out if bias is None else None
-        y = compute(function, op, (x, weight), {"input_shape": shape, **attrs}, algorithm, target, unbatched)
+        y = compute(function, op, (x, weight, None, None), {"input_shape": shape, **attrs}, algorithm, target, unbatched)
         if target is not None:
             return out
         y = add_batch(y) if unbatched else y
     else:
-        y = _with_margin(function, op, (x, weight), shape, attrs, (pads, extras), algorithm)
+        y = _with_margin(function, op, (x, weight, None, None), shape, attrs, (pads, extras), algorithm)
     if bias is not None:
         y = _biased(y, reshape_to(bias, (1, shape[1], *(1,) * axes)))
     y = drop_batch(y) if unbatched else y

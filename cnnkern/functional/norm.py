@@ -34,15 +34,15 @@ def _lower(node: Node) -> list[KernelCall]:
 def _inference_gradient(node: Node, dy: Symbol) -> tuple[Symbol | None, ...]:
     x, mean, var, weight, bias = node.inputs
     rstd = np.ones(var.shape, var.dtype) / sqrt(scaled(var, 1.0, node.attrs["eps"]))
-    dx, dweight, dbias = apply(BATCH_NORM_GRAD, (dy, x, mean, rstd, weight, None), {"training": False})
+    dx, dweight, dbias = apply(BATCH_NORM_GRAD, (dy, x, mean, rstd, weight, None, None), {"training": False})
     return dx, None, None, dweight if weight is not None else None, dbias if bias is not None else None
 
 
 def _training_gradient(node: Node, dy: Symbol | None, *_: Symbol | None) -> tuple[Symbol | None, ...]:
     x, weight, bias = node.inputs[:3]
     saved = node.outputs[1:]
-    dx, dweight, dbias = apply(BATCH_NORM_GRAD, (dy, x, *saved, weight, None), {"training": True})
-    return dx, dweight if weight is not None else None, dbias if bias is not None else None, None, None
+    dx, dweight, dbias = apply(BATCH_NORM_GRAD, (dy, x, *saved, weight, None, None), {"training": True})
+    return dx, dweight if weight is not None else None, dbias if bias is not None else None, None, None, None
 
 
 BATCH_NORM = define("batch_norm", _infer_inference, gradient=_inference_gradient, lower=_lower)
@@ -133,7 +133,7 @@ def batch_norm_training(
         raise ValueError(f"{function}: training needs more than one value per channel, input has shape {input.shape}")
     factor = check.finite(function, "momentum", momentum, 0.0, 1.0)
     attrs = {"eps": _check_eps(function, eps, True), "momentum": factor}
-    inputs = (reshape_to(input, shape), weight, bias, running_mean, running_var)
+    inputs = (reshape_to(input, shape), weight, bias, running_mean, running_var, None)
     y, mean, rstd = apply(BATCH_NORM_TRAINING, inputs, attrs)
     return reshape_to(y, input.shape), mean, rstd
 
@@ -154,6 +154,6 @@ def batch_norm_grad(
     for name, value in (("save_mean", save_mean), ("save_rstd", save_rstd), ("weight", weight)):
         check.vector(function, name, value, shape[1])
     attrs = {"training": check.boolean(function, "training", training)}
-    inputs = (reshape_to(grad_output, shape), reshape_to(input, shape), save_mean, save_rstd, weight, None)
+    inputs = (reshape_to(grad_output, shape), reshape_to(input, shape), save_mean, save_rstd, weight, None, None)
     dx, dweight, dbias = apply(BATCH_NORM_GRAD, inputs, attrs)
     return reshape_to(dx, input.shape), dweight, dbias

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ._array import Array, Padding, exact
-from .activation import activate
+from .activation import activate, relu_grad
 
 _Sizes = tuple[int, ...]
 
@@ -116,6 +116,8 @@ def conv2d_scaled(
 def conv2d_grad_input(
     dy: Array,
     weight: Array,
+    residual: Array | None = None,
+    gate: Array | None = None,
     *,
     input_shape: _Sizes,
     stride: _Sizes | None = None,
@@ -125,7 +127,9 @@ def conv2d_grad_input(
 ) -> Array:
     """dy (N, O, OH, OW), weight (O, C / groups, R, S) -> dx (N, C, H, W) = `input_shape`.
 
-    Every output pixel hands its gradient back to the pixels that it was made from.
+    Every output pixel hands its gradient back to the pixels that it was made from. A residual (like dx) is added: what
+    the gradient was without this convolution; then dx is 0 where a gate (like dx) is not positive, the gradient of a
+    ReLU before it.
     """
     stride, padding, dilation = _geometry(dy.ndim - 2, stride, padding, dilation)
     dy, w = exact(dy), exact(weight)
@@ -138,7 +142,10 @@ def conv2d_grad_input(
         dx[window] += (w[tap].transpose(0, 2, 1) @ dy).reshape(n, c, *output)
     pixels = [slice(before, before + count) for (before, _), count in zip(padding, size, strict=True)]
     inside: Any = (..., *pixels)
-    return np.ascontiguousarray(dx[inside])
+    dx = np.ascontiguousarray(dx[inside])
+    if residual is not None:
+        dx = dx + exact(residual)
+    return dx if gate is None else relu_grad(dx, gate)
 
 
 @np.errstate(invalid="ignore", over="ignore")

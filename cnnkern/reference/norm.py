@@ -55,6 +55,7 @@ def batch_norm_training(
     bias: Array | None = None,
     running_mean: Array | None = None,
     running_var: Array | None = None,
+    residual: Array | None = None,
     *,
     eps: float = 1e-5,
     momentum: float = 0.1,
@@ -67,6 +68,7 @@ def batch_norm_training(
 
     running <- (1 - momentum) * running + momentum * statistic of the batch. The batch is normalized by its biased
     variance (over n), the running variance takes the unbiased one (over n - 1). An empty batch leaves them as they are.
+    A residual (like x) is added before the activation.
     """
     x = real(x)
     count = x.size // max(x.shape[1], 1)
@@ -79,6 +81,8 @@ def batch_norm_training(
         mean = var = np.zeros(x.shape[1])
     rstd = 1 / np.sqrt(var + eps)
     y = _affine((x - _column(mean, x.ndim)) * _column(rstd, x.ndim), weight, bias)
+    if residual is not None:
+        y = y + real(residual)
     return activate(y, activation, slope, low, high), mean, rstd
 
 
@@ -90,6 +94,7 @@ def batch_norm_grad(
     save_rstd: Array,
     weight: Array | None = None,
     bias: Array | None = None,
+    residual: Array | None = None,
     *,
     training: bool = True,
     activation: str = "none",
@@ -100,7 +105,7 @@ def batch_norm_grad(
     """dy, x (N, C, ...), save_mean, save_rstd (C) -> dx like x, dweight (C), dbias (C).
 
     In training mean and rstd depend on x, so dx loses its mean and its part along the normalized x; otherwise (frozen
-    statistics) they are constants. dy is the gradient by activation(y).
+    statistics) they are constants. dy is the gradient by activation(y). A residual (like x) is added to dx.
     """
     dy, x = real(dy), real(x)
     axes, count = _other_axes(x), max(x.size // max(x.shape[1], 1), 1)
@@ -111,4 +116,5 @@ def batch_norm_grad(
     dx = dy
     if training:
         dx = dy - (_column(dbias, x.ndim) + normalized * _column(dweight, x.ndim)) / count
-    return _affine(dx * rstd, weight, None), dweight, dbias
+    dx = _affine(dx * rstd, weight, None)
+    return dx if residual is None else dx + real(residual), dweight, dbias

@@ -62,7 +62,8 @@ def _convolution(values: Values) -> Iterator[Case]:
         dy, bias = values(*y.shape), values(w_shape[0])
         yield Case(name, (x, w, None, None), geometry)
         yield Case(name, (x, w, bias, dy), {**geometry, **_EPILOGUES[i % 3]})
-        yield Case(f"{name}_grad_input", (dy, w), {"input_shape": x_shape, **geometry})
+        yield Case(f"{name}_grad_input", (dy, w, None, None), {"input_shape": x_shape, **geometry})
+        yield Case(f"{name}_grad_input", (dy, w, x, values(*x_shape)), {"input_shape": x_shape, **geometry})
         yield Case(f"{name}_grad_weight", (x, dy), {"weight_shape": w_shape, **geometry})
 
 
@@ -149,11 +150,11 @@ def _normalization(values: Values) -> Iterator[Case]:
         epilogue = {"eps": 1e-5, **_EPILOGUES[i % 3]}
         yield Case("batch_norm", (x, mean, var, weight, bias), epilogue)
         yield Case("batch_norm", (x, mean, var, None, None), {"eps": 1e-3})
-        yield Case("batch_norm_training", (x, weight, bias, mean, var), {"momentum": 0.1, **epilogue})
-        yield Case("batch_norm_training", (x, None, None, None, None), {"momentum": 0.0, "eps": 1e-3})
+        yield Case("batch_norm_training", (x, weight, bias, mean, var, dy), {"momentum": 0.1, **epilogue})
+        yield Case("batch_norm_training", (x, *[None] * 5), {"momentum": 0.0, "eps": 1e-3})
         for training in (True, False):
-            yield Case("batch_norm_grad", (dy, x, mean, rstd, weight, None), {"training": training})
-        yield Case("batch_norm_grad", (dy, x, mean, rstd, weight, bias), {"activation": "silu"})
+            yield Case("batch_norm_grad", (dy, x, mean, rstd, weight, None, None), {"training": training})
+        yield Case("batch_norm_grad", (dy, x, mean, rstd, weight, bias, dy), {"activation": "silu"})
 
 
 _UNARY: dict[str, Attrs] = {

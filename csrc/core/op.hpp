@@ -38,15 +38,17 @@ struct Epilogue {
 
 // conv2d:              x, w, bias?, residual? -> y
 // conv2d_scaled:       x, w, bias?, residual?, scale, shift?, centre? -> y      convolution of act((x - centre) scale + shift)
-// conv2d_grad_input:   y (dy), w -> x (dx)
+// conv2d_grad_input:   y (dy), w, residual?, gate? -> x (dx)      the residual is added; where the gate is <= 0 dx is 0: the
+//                      gradient of a ReLU whose input or result the gate is
 // conv2d_grad_weight:  x, y (dy) -> w (dw)
 struct Conv {
   // kX (N, C, D, H, W); kW (O, C/groups, T, R, S) plain; kBias (1, O); kY as kX; kScale (1 or N, C) plain or blocked; kShift
   // and kCentre (1, C)
   enum Arg { kX, kW, kBias, kResidual, kY, kScale, kShift, kCentre };
-  enum InputGradArg { kGiDy, kGiW, kGiDx };
+  enum InputGradArg { kGiDy, kGiW, kGiResidual, kGiGate, kGiDx };
   enum WeightGradArg { kGwX, kGwDy, kGwDw };
-  Tensor x, w, bias, residual, y;
+  Tensor x, w, bias, residual, y;              // residual: like the result
+  Tensor gate;                                 // conv2d_grad_input only
   Tensor scale, shift, centre;                 // conv2d_scaled only
   int64_t stride[3], padding[3], dilation[3];  // D, H, W; padding is what stands before, what stands after follows from y
   int64_t groups;
@@ -91,16 +93,19 @@ struct Pool {
 };
 
 // batch_norm:           x, mean, var, weight?, bias? -> y                                   (inference)
-// batch_norm_training:  x, weight?, bias?, running_mean?, running_var? -> y, save_mean, save_rstd; running updated in place
-// batch_norm_grad:      dy, x, save_mean, save_rstd, weight?, bias? -> dx, dweight, dbias
+// batch_norm_training:  x, weight?, bias?, running_mean?, running_var?, residual? -> y, save_mean, save_rstd
+//                       running updated in place; y = act(norm(x) + residual)
+// batch_norm_grad:      dy, x, save_mean, save_rstd, weight?, bias?, residual? -> dx, dweight, dbias
+//                       the residual is added to dx: what the gradient by x was without this operation
 //                       (training = 0: mean and rstd are constants, as for frozen layers; with an epilogue dy is the
 //                       gradient by act(y), and y is computed again)
 struct BatchNorm {
   enum InferenceArg { kX, kMean, kVar, kWeight, kBias, kY };
-  enum TrainingArg { kTX, kTWeight, kTBias, kTRunningMean, kTRunningVar, kTY, kTSaveMean, kTSaveRstd };
-  enum GradArg { kGDy, kGX, kGMean, kGRstd, kGWeight, kGBias, kGDx, kGDweight, kGDbias };
+  enum TrainingArg { kTX, kTWeight, kTBias, kTRunningMean, kTRunningVar, kTResidual, kTY, kTSaveMean, kTSaveRstd };
+  enum GradArg { kGDy, kGX, kGMean, kGRstd, kGWeight, kGBias, kGResidual, kGDx, kGDweight, kGDbias };
   Tensor x, y;                      // y: also dy; vectors are (1, C) plain
   Tensor dx;                        // backward only; like x where it is not present
+  Tensor residual;
   int32_t has_weight, has_bias, has_running, training;
   float eps, momentum;
   Epilogue epilogue;

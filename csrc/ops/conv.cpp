@@ -52,6 +52,7 @@ void make_conv2d(const OpInfo& info, const Attributes& attributes, const Tensors
       break;
     case OpKind::kConv2dGradInput:
       conv.y = args[Conv::kGiDy], conv.w = args[Conv::kGiW], conv.x = args[Conv::kGiDx];
+      conv.residual = args[Conv::kGiResidual], conv.gate = args[Conv::kGiGate];
       break;
     default: conv.x = args[Conv::kGwX], conv.y = args[Conv::kGwDy], conv.w = args[Conv::kGwDw];
   }
@@ -70,8 +71,10 @@ void make_conv2d(const OpInfo& info, const Attributes& attributes, const Tensors
           "output " + shape_text(conv.y) + " does not fit weight " + shape_text(conv.w));
   require(!conv.bias.present || (conv.bias.n == 1 && element_count(conv.bias) == conv.w.n && conv.bias.c == conv.w.n),
           info.name, "bias must have one entry per output channel");
-  require(!conv.residual.present || same_shape(conv.residual, conv.y), info.name,
+  const Tensor& result = info.kind == OpKind::kConv2dGradInput ? conv.x : conv.y;
+  require(!conv.residual.present || same_shape(conv.residual, result), info.name,
           "residual must have the output's shape");
+  require(!conv.gate.present || same_shape(conv.gate, result), info.name, "gate must have the output's shape");
   check_geometry(info.name, conv);
 }
 

@@ -97,6 +97,7 @@ void make_batch_norm(const OpInfo& info, const Attributes& attributes, const Ten
   };
   if (info.kind == OpKind::kBatchNormGrad) {
     norm.y = args[BatchNorm::kGDy], norm.x = args[BatchNorm::kGX], norm.dx = args[BatchNorm::kGDx];
+    norm.residual = args[BatchNorm::kGResidual];
     require(same_shape(args[BatchNorm::kGDx], norm.x), info.name, "dx must have the input's shape");
     require(args[BatchNorm::kGDx].layout == norm.x.layout && norm.y.layout == norm.x.layout, info.name,
             "layouts differ");
@@ -108,7 +109,7 @@ void make_batch_norm(const OpInfo& info, const Attributes& attributes, const Ten
     vector(BatchNorm::kMean), vector(BatchNorm::kVar);
     norm.has_weight = vector(BatchNorm::kWeight), norm.has_bias = vector(BatchNorm::kBias);
   } else {
-    norm.x = args[BatchNorm::kTX], norm.y = args[BatchNorm::kTY];
+    norm.x = args[BatchNorm::kTX], norm.y = args[BatchNorm::kTY], norm.residual = args[BatchNorm::kTResidual];
     norm.training = 1;
     norm.has_weight = vector(BatchNorm::kTWeight), norm.has_bias = vector(BatchNorm::kTBias);
     norm.has_running = vector(BatchNorm::kTRunningMean);
@@ -122,6 +123,8 @@ void make_batch_norm(const OpInfo& info, const Attributes& attributes, const Ten
     require(norm.x.layout == norm.y.layout, info.name, "layouts differ");
   }
   require(same_shape(norm.x, norm.y), info.name, "output must have the input's shape");
+  require(!norm.residual.present || (same_shape(norm.residual, norm.x) && norm.residual.layout == norm.x.layout),
+          info.name, "residual must have the input's shape and layout");
 }
 
 }  // namespace cnnkern

@@ -24,28 +24,19 @@ CNNKERN_INLINE Sweep forward_sweep(const Conv& c) {
   s.x = sweep_map(c.x, s.reduction, c.stride);
   s.y = sweep_map(c.y, s.lanes, one);
   s.residual = sweep_map(c.residual, s.lanes, one);
+  s.far_result = map_bytes(c.y) > kFarBytes;
   s.x.start = -(c.padding[0] * c.x.sd + c.padding[1] * c.x.sh + c.padding[2] * kBlock);
   return s;
-}
-
-// The pixels of an image without gaps between rows and planes.
-CNNKERN_INLINE bool is_flat(const Tensor& t) {
-  return !t.present || ((t.h * t.d == 1 || t.sh == t.w * kBlock) && (t.d == 1 || t.sd == t.h * t.sh));
-}
-
-CNNKERN_INLINE bool is_pointwise(const Conv& c) {
-  return taps_of(c) == 1 && c.padding[0] == 0 && c.padding[1] == 0 && c.padding[2] == 0;
 }
 
 // The sweep of a 1x1 kernel.
 CNNKERN_INLINE Sweep pointwise_sweep(const Conv& c) {
   Sweep s = forward_sweep(c);
-  const bool same_size = c.x.d == c.y.d && c.x.h == c.y.h && c.x.w == c.y.w;  // no stride, or nothing to stride over
-  if (same_size && is_flat(c.x) && is_flat(c.y) && is_flat(c.residual)) {
-    s.w *= s.d * s.h;
-    s.d = s.h = 1;
+  if (is_flat(c)) {
+    flatten(s);
     s.x.w = kBlock;
   }
+  s.far_pixels = map_bytes(c.x) > kFarBytes;
   complete_sweep(s);
   return s;
 }

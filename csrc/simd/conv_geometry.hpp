@@ -49,6 +49,20 @@ CNNKERN_INLINE bool groups_fit_blocks(const Conv& c) {
   return c.groups == 1 || (c.w.c % kBlock == 0 && c.w.n / c.groups % kBlock == 0);
 }
 
+CNNKERN_INLINE bool is_pointwise(const Conv& c) {
+  return taps_of(c) == 1 && c.padding[0] == 0 && c.padding[1] == 0 && c.padding[2] == 0;
+}
+
+// Whether rows and planes of an image follow each other without a gap.
+CNNKERN_INLINE bool is_flat(const Tensor& t) {
+  return !t.present || ((t.h * t.d == 1 || t.sh == t.w * kBlock) && (t.d == 1 || t.sd == t.h * t.sh));
+}
+// Whether a 1x1 kernel meets the pixels of its maps one after the other: all of an image then are one row.
+CNNKERN_INLINE bool is_flat(const Conv& c) {
+  const bool same_size = c.x.d == c.y.d && c.x.h == c.y.h && c.x.w == c.y.w;  // no stride, or nothing to stride over
+  return is_pointwise(c) && same_size && is_flat(c.x) && is_flat(c.y) && is_flat(c.residual) && is_flat(c.gate);
+}
+
 CNNKERN_INLINE double map_bytes(const Tensor& t) {
   return t.present ? 4.0 * static_cast<double>(t.n * blocks_of(t.c) * kBlock) * static_cast<double>(t.d * t.h * t.w)
                    : 0.0;

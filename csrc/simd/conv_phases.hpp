@@ -86,8 +86,14 @@ CNNKERN_INLINE void make_phases(const Conv& c, int64_t group_dy, int64_t group_d
     s.n = c.x.n, s.d = size[0], s.h = size[1], s.w = size[2];
     for_phase_taps(c, start, [&](int64_t) { ++s.taps; });
     s.x = sweep_map(c.y, group_dy, one);
-    s.y = sweep_map(c.x, group_dx, c.stride);
-    s.y.start = start.axis[0] * c.x.sd + start.axis[1] * c.x.sh + start.axis[2] * kBlock;
+    const auto result_map = [&](const Tensor& t) {
+      SweepMap m = sweep_map(t, group_dx, c.stride);
+      m.start = start.axis[0] * t.sd + start.axis[1] * t.sh + start.axis[2] * kBlock;
+      return m;
+    };
+    s.far_pixels = phases.all_taps == 1 && map_bytes(c.y) > kFarBytes;
+    s.far_result = map_bytes(c.x) > kFarBytes;
+    s.y = result_map(c.x), s.residual = result_map(c.residual), s.gate = result_map(c.gate);
     complete(s);
     s.packed = phases.packed;
     s.offsets = phases.steps;

@@ -20,7 +20,7 @@ struct SweepMap { int64_t start, group, block, n, d, h, w; };
 
 struct Sweep {
   int64_t n, d, h, w;  // output pixels
-  SweepMap x, y, residual;
+  SweepMap x, y, residual, gate;
   int64_t groups, lanes, reduction;  // conv groups; output and input channels of each
   int64_t taps;
   int64_t row_tiles, tiles;  // pixel tiles of a row, of everything
@@ -29,7 +29,8 @@ struct Sweep {
   int64_t chunk, parts;      // panels walked together; parts of the output channels that are units of their own
   int64_t by_channels;       // units that follow each other are tiles of one part; else parts of one tile
   int64_t units;
-  int64_t packed, packed_size;  // floats before this sweep's weights, and of them
+  int64_t far_pixels, far_result;  // do they come from beyond L2? see TileArgs
+  int64_t packed, packed_size;     // floats before this sweep's weights, and of them
   int64_t offsets;              // entries before this sweep's offsets
 };
 
@@ -40,6 +41,7 @@ struct SweepPointers {
   const float* residual;
   float* y;
   const char* next = nullptr;  // weights of the next step, or null
+  const float* gate = nullptr;
 };
 
 constexpr int64_t kFloat = sizeof(float);
@@ -54,6 +56,9 @@ constexpr int64_t kFewTiles = 32;
 // Fewer pixels than this and a thread gets output channels rather than pixels: half of the weights then come into each
 // of two cores (7x7 maps: 10 to 30% faster; 14x14 maps 5% slower, since half of the pixels then lie in the other core).
 constexpr int64_t kFewPixels = 112;
+// Maps above this are fetched ahead. Smaller ones come from the last cache fast enough, and fetching them costs
+// instructions: 7% of 16 > 96 channels at 112x112.
+constexpr double kFarBytes = 5 << 20;
 
 CNNKERN_INLINE int64_t quarters_of(int64_t channels) { return (channels + kStepChannels - 1) / kStepChannels; }
 CNNKERN_INLINE int64_t panel_floats(const Sweep& s, int64_t blocks) { return s.steps * s.step * blocks * kBlock; }
@@ -77,6 +82,12 @@ CNNKERN_INLINE void clear_channels(float* packed, int64_t taps, int64_t channels
   for (int64_t tap = 0; tap < taps; ++tap)
     for (int64_t channel = channels; channel < padded; ++channel)
       block_store(packed + (tap * padded + channel) * row, block_zero());
+}
+
+// All pixels of an image as one row: see is_flat.
+CNNKERN_INLINE void flatten(Sweep& s) {
+  s.w *= s.d * s.h;
+  s.d = s.h = 1;
 }
 
 // Fills what follows from the grid, the channels and the taps.
@@ -154,7 +165,7 @@ template <int kStep>
 CNNKERN_INLINE void run_panels(const Sweep& s, TileArgs& a, const SweepPointers& p, int64_t group, int64_t first,
                                int64_t last, int64_t pixels, int64_t tile = 0, const char* next = nullptr) {
   float* const y = a.y;
-  const float* const residual = a.residual;
+  const float *const residual = a.residual, *const gate = a.gate;
   const int64_t piece = s.steps * kPrefetchBytes, bytes = panel_floats(s, kTileBlocks) * kFloat;
   const bool wanted = next && tile >= 0 && tile < kPrefetchPieces;
   for (int64_t panel = first; panel < last; ++panel) {
@@ -164,11 +175,14 @@ CNNKERN_INLINE void run_panels(const Sweep& s, TileArgs& a, const SweepPointers&
     a.bias = p.bias ? p.bias + group * s.lanes + block * kBlock : nullptr;
     a.y = y + block * s.y.block;
     a.residual = residual ? residual + block * s.residual.block : nullptr;
+    a.gate = gate ? gate + block * s.gate.block : nullptr;
     a.prefetch = wanted ? next + (panel - first) * bytes + tile * piece : nullptr;
+    a.far_pixels = s.far_pixels && panel + 1 == last;
     tile_function<kStep>(pixels, blocks)(a);
   }
   a.y = y;
   a.residual = residual;
+  a.gate = gate;
 }
 
 // body(pixels) for each of the pixel tiles [first, last) of one conv group, with the pointers of `a` on its first
@@ -186,6 +200,7 @@ CNNKERN_INLINE void for_tiles(const Sweep& s, TileArgs& a, const SweepPointers& 
     a.x = p.x + place(s.x);
     a.y = p.y + place(s.y);
     a.residual = p.residual ? p.residual + place(s.residual) : nullptr;
+    a.gate = p.gate ? p.gate + place(s.gate) : nullptr;
     body(span.size);
     if (++tile < s.row_tiles) continue;
     tile = 0;
@@ -207,6 +222,9 @@ CNNKERN_INLINE TileArgs tile_args(const Sweep& s, const int32_t* offsets, const 
   a.y_block = s.y.block;
   a.residual_step = s.residual.w;
   a.residual_block = s.residual.block;
+  a.gate_step = s.gate.w;
+  a.gate_block = s.gate.block;
+  a.far_result = s.far_result;
   a.epilogue = epilogue;
   return a;
 }

@@ -9,7 +9,7 @@ namespace CNNKERN_NAMESPACE {
 
 constexpr int64_t kChunkSteps = 512;  // 32 KB: a second pass over it comes from the first cache
 constexpr int64_t kChunkRows = 64;    // so that short rows, each summed on its own, are few enough to add up in float
-constexpr int kMaxNormTensors = 3;
+constexpr int kMaxNormTensors = 4;
 
 struct NormLoop {
   bool per_lane;  // the lanes of a step are channels

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Packed weights times patch matrix: what the convolution and its input gradient have in common.
 // y(m, q) = act(sum over k of weight(m, k) patch(k, q) + bias(m) + residual(m, q)), m an output channel, q an output
-// pixel of any image, k an input channel and tap. Panels of columns are packed in scratch, each for its whole depth.
+// pixel of any image, k an input channel and tap; 0 where there is a gate(m, q) that is not positive. Panels of columns are packed in scratch, each for its whole depth.
 #pragma once
 #include "simd/gemm_tile.hpp"
 #include "simd/patch.hpp"
@@ -33,20 +33,22 @@ struct PatchProduct {
   const float* bias;      // [m] or null
   const float* residual;  // or null
   PixelMap residual_from;
+  const float* gate;  // or null
+  PixelMap gate_from;
   const Epilogue* epilogue;
 
   int64_t channels() const { return map.taps() > 0 ? depth / map.taps() : 0; }
   int64_t column_panels() const { return (columns + kTileCols - 1) / kTileCols; }
   // Pixels of an image lie one behind the other, so that a row of a tile is stored as it is.
   bool contiguous() const {
-    return to.sw == 1 && to.rows == 0 && to.sh == map.w.count &&
-           (!residual || (residual_from.sw == 1 && residual_from.sh == map.w.count));
+    const auto is_one = [&](const PixelMap& m) { return m.sw == 1 && m.rows == 0 && m.sh == map.w.count; };
+    return is_one(to) && (!residual || is_one(residual_from)) && (!gate || is_one(gate_from));
   }
 };
 
 // With a flat map the output's rows are one as well.
 CNNKERN_INLINE void flatten(PatchProduct& p) {
-  if (p.contiguous() && flatten(p.map)) p.to.sh = p.residual_from.sh = p.map.w.count;
+  if (p.contiguous() && flatten(p.map)) p.to.sh = p.residual_from.sh = p.gate_from.sh = p.map.w.count;
 }
 
 // A panel of packed columns, with the vector behind it that pack_patches() may overwrite.
@@ -64,16 +66,26 @@ CNNKERN_INLINE bool in_place(const PatchProduct& p, int64_t panel) {
   return panel * kTileCols % w.count + kTileCols <= w.count && (panel + 1) * kTileCols <= p.columns;
 }
 
+// The first n of the pixels that lie `step` apart.
+CNNKERN_INLINE Vec load_pixels(const float* from, int64_t step, int n) {
+  if (step == 1) return load_n(from, n);
+  float lane[kLanes] = {};
+  for (int j = 0; j < n; ++j) lane[j] = from[j * step];
+  return load(lane);
+}
+
 // Stores columns of a finished product, at any distance from one another.
 CNNKERN_INLINE void store_pixels(const PatchProduct& p, const float* sum, int64_t m, int64_t image, int64_t row,
                                  int64_t column, int length) {
   float* y = p.to.at(p.y, image, m, row, column);
   const float* residual = p.residual ? p.residual_from.at(p.residual, image, m, row, column) : nullptr;
+  const float* gate = p.gate ? p.gate_from.at(p.gate, image, m, row, column) : nullptr;
   const Vec bias = set1(p.bias ? p.bias[m] : 0.0f);
   for (int i = 0; i < length; i += kLanes) {
     const int n = length - i < kLanes ? length - i : kLanes;
     Vec v = add(load_n(sum + i, n), bias);
-    if (residual) v = add(v, load_n(residual + i, n));
+    if (residual) v = add(v, load_pixels(residual + i * p.residual_from.sw, p.residual_from.sw, n));
+    if (gate) v = relu_slope(v, load_pixels(gate + i * p.gate_from.sw, p.gate_from.sw, n));
     v = activate(*p.epilogue, v);
     if (p.to.sw == 1) {
       store_n(y + i, v, n);
@@ -101,7 +113,7 @@ CNNKERN_INLINE void multiply_panel(const PatchProduct& p, const Panels& rows, in
   tile.depth = p.depth;
   tile.columns = columns;
   const int64_t image = q / pixels, pixel = q % pixels;
-  if (p.contiguous() && pixel + columns <= pixels) {
+  if (!p.gate && p.contiguous() && pixel + columns <= pixels) {
     tile.c = p.to.at(p.y, image, m, 0, pixel);
     tile.c_step = p.to.sc;
     tile.row_bias = p.bias ? p.bias + m : nullptr;

@@ -76,6 +76,9 @@ CNNKERN_INLINE Block select(BlockMask m, Block yes, Block no) {
 CNNKERN_INLINE BlockI select(BlockMask m, BlockI yes, BlockI no) {
   CNNKERN_EACH(BlockI, select(m.v[i], yes.v[i], no.v[i]))
 }
+// The gradient d of a ReLU's result as that by its input x, which may be the result as well; NaN in x lets d pass.
+CNNKERN_INLINE Vec relu_slope(Vec d, Vec x) { return select(less_equal(x, zero()), zero(), d); }
+CNNKERN_INLINE Block relu_slope(Block d, Block x) { CNNKERN_EACH(Block, relu_slope(d.v[i], x.v[i])) }
 CNNKERN_INLINE BlockI block_set1_i(int32_t x) { CNNKERN_EACH(BlockI, set1_i(x)) }
 CNNKERN_INLINE BlockI block_load_i(const int32_t* p) { CNNKERN_EACH(BlockI, load_i(p + i * kLanes)) }
 CNNKERN_INLINE void block_store_i(int32_t* p, BlockI a) {

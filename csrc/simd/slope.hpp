@@ -32,8 +32,7 @@ CNNKERN_INLINE void with_slope(const Epilogue& e, Body&& body) {
   switch (e.activation) {
     case Activation::kNone: return body([](Block d, Block) CNNKERN_LAMBDA { return d; });
     case Activation::kRelu:
-      return body([](Block d, Block x)
-                      CNNKERN_LAMBDA { CNNKERN_EACH(Block, select(less_equal(x.v[i], zero()), zero(), d.v[i])) });
+      return body([](Block d, Block x) CNNKERN_LAMBDA { return relu_slope(d, x); });
     case Activation::kLeakyRelu:
       return body([=](Block d, Block x) CNNKERN_LAMBDA {
         CNNKERN_EACH(Block, select(less(zero(), x.v[i]), d.v[i], mul(d.v[i], set1(slope))))

@@ -77,7 +77,7 @@ CNNKERN_INLINE double winograd_ns(const WinogradPlan& p, const Machine& machine)
   const double started = static_cast<double>(static_cast<int64_t>(groups)) +
                          (groups > static_cast<double>(static_cast<int64_t>(groups)) ? 1 : 0);
   const double filters = p.kept > 1 && mine > static_cast<double>(p.panels) ? static_cast<double>(p.panels) : mine;
-  const double bytes = map_bytes(p.in) + map_bytes(p.out) + map_bytes(p.residual) +
+  const double bytes = map_bytes(p.in) + map_bytes(p.out) + map_bytes(p.residual) + map_bytes(p.gate) +
                        4.0 * static_cast<double>(F::kTaps * F::kTaps * p.channels * p.out_blocks * kBlock);
   return started * input_ns + mine * (products_ns + output_ns) + filters * filter_ns +
          0.5 * traffic_ns(bytes, machine) + 2000;
@@ -252,7 +252,7 @@ CNNKERN_INLINE void winograd_units(const WinogradPlan& p, const float* x, const 
 template <class F>
 CNNKERN_INLINE void winograd_run(const Prepared& prepared, int64_t first, int64_t last, const Context& context) {
   const auto argument = [&](int i) { return static_cast<float*>(context.args[i]); };
-  const WinogradResult result = {argument(Conv::kBias), argument(Conv::kResidual), argument(Conv::kY),
+  const WinogradResult result = {argument(Conv::kBias), argument(Conv::kResidual), nullptr, argument(Conv::kY),
                                  prepared.op.conv.epilogue};
   winograd_units<F>(*static_cast<const WinogradPlan*>(prepared.table), argument(Conv::kX), result, first, last,
                     context);

@@ -11,7 +11,7 @@ namespace CNNKERN_NAMESPACE {
 namespace {
 
 struct WinogradMaps {
-  Tensor in, out, residual;
+  Tensor in, out, residual, gate;
   int64_t top, left;             // padding before
   int64_t rows, columns, tiles;  // tiles of an image; of all images
   int64_t in_blocks, out_blocks;
@@ -24,7 +24,7 @@ template <class F>
 CNNKERN_INLINE bool winograd_serves(const Conv& c) {
   for (int i = 1; i < 3; ++i)
     if (c.stride[i] != F::kStride || c.dilation[i] != 1) return false;
-  return c.x.layout == Layout::kBlocked && c.y.layout == Layout::kBlocked && is_blocked(c.residual) && c.groups == 1 &&
+  return c.x.layout == Layout::kBlocked && c.y.layout == Layout::kBlocked && is_blocked(c.residual) && is_blocked(c.gate) && c.groups == 1 &&
          c.w.h == F::kTaps && c.w.w == F::kTaps && c.w.d == 1 && c.x.d == 1 && c.y.d == 1 && c.padding[0] == 0 &&
          border_suffices(c) && offsets_fit(c.x);
 }
@@ -33,7 +33,7 @@ template <class F>
 CNNKERN_INLINE WinogradMaps winograd_maps(const Conv& c) {
   constexpr int64_t kM = F::kOutputs;
   WinogradMaps m{};
-  m.in = c.x, m.out = c.y, m.residual = c.residual;
+  m.in = c.x, m.out = c.y, m.residual = c.residual, m.gate = c.gate;
   m.top = c.padding[1], m.left = c.padding[2];
   m.rows = (m.out.h + kM - 1) / kM, m.columns = (m.out.w + kM - 1) / kM;
   m.tiles = m.out.n * m.rows * m.columns;
@@ -136,6 +136,7 @@ void winograd_output_gradient(const WinogradMaps& m, const float* dy, int64_t bl
 struct WinogradResult {
   const float* bias;
   const float* residual;
+  const float* gate;
   float* y;
   Epilogue epilogue;
 };
@@ -148,8 +149,10 @@ void winograd_output(const WinogradMaps& m, const float* products, int64_t frequ
   const WinogradTile<F> tile(m, index);
   const int64_t rows = m.out.h - tile.h, columns = m.out.w - tile.w;
   float* const y = at_block(m.out, result.y, tile.n, block, 0, tile.h, tile.w);
-  const float* const residual =
-      result.residual ? at_block(m.residual, result.residual, tile.n, block, 0, tile.h, tile.w) : nullptr;
+  const auto corner = [&](const Tensor& t, const float* p) CNNKERN_LAMBDA {
+    return p ? at_block(t, p, tile.n, block, 0, tile.h, tile.w) : nullptr;
+  };
+  const float *const residual = corner(m.residual, result.residual), *const gate = corner(m.gate, result.gate);
   const bool later = is_long(result.epilogue.activation);
   for (int v = 0; v < kVecs; ++v) {
     const int used = lanes_of(lanes, v);
@@ -158,6 +161,7 @@ void winograd_output(const WinogradMaps& m, const float* products, int64_t frequ
       if (r >= rows || s >= columns) return;
       value = add(value, bias);
       if (residual) value = add(value, load(residual + r * m.residual.sh + s * kBlock + v * kLanes));
+      if (gate) value = relu_slope(value, load(gate + r * m.gate.sh + s * kBlock + v * kLanes));
       float* const pixel = y + r * m.out.sh + s * kBlock + v * kLanes;
       store(pixel, later ? value : activate(result.epilogue, value));
       if (used < kLanes) store(pixel, load_n(pixel, used));

@@ -171,7 +171,7 @@ template <class F, int kTiles> struct WinogradRows {
   static void run(const Prepared& prepared, int, int64_t first, int64_t last, const Context& context) {
     const Plan& p = *static_cast<const Plan*>(prepared.table);
     const auto argument = [&](int i) { return static_cast<float*>(context.args[i]); };
-    const WinogradResult result = {argument(Conv::kBias), argument(Conv::kResidual), argument(Conv::kY),
+    const WinogradResult result = {argument(Conv::kBias), argument(Conv::kResidual), nullptr, argument(Conv::kY),
                                    prepared.op.conv.epilogue};
     float* const transformed = static_cast<float*>(context.scratch);
     float* const sums = transformed + kSize * p.sets * p.in_blocks * kRowFloats;

@@ -13,7 +13,7 @@ template <class F> struct WinogradTurned {
     Conv t = c;
     t.x = c.y, t.y = c.x;
     t.w.n = c.w.c, t.w.c = c.w.n;
-    t.bias = t.residual = {};
+    t.bias = {};
     t.epilogue = {};
     for (int i = 1; i < 3; ++i) t.padding[i] = F::kTaps - 1 - c.padding[i];
     return t;
@@ -37,8 +37,10 @@ template <class F> struct WinogradTurned {
 
   static void run(const Prepared& prepared, int, int64_t first, int64_t last, const Context& context) {
     const WinogradPlan& p = *static_cast<const WinogradPlan*>(prepared.table);
-    const WinogradResult result = {nullptr, nullptr, static_cast<float*>(context.args[Conv::kGiDx]), Epilogue{}};
-    winograd_units<F>(p, static_cast<const float*>(context.args[Conv::kGiDy]), result, first, last, context);
+    const auto argument = [&](int i) { return static_cast<float*>(context.args[i]); };
+    const WinogradResult result = {nullptr, argument(Conv::kGiResidual), argument(Conv::kGiGate), argument(Conv::kGiDx),
+                                   Epilogue{}};
+    winograd_units<F>(p, argument(Conv::kGiDy), result, first, last, context);
   }
 };
 

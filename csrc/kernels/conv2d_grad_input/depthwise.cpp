@@ -17,6 +17,7 @@ void make(const Conv& c, Phases& phases) {
 int candidates(const Op& op, const Machine& machine, Variant* out) {
   const Conv& c = op.conv;
   if (c.x.layout != Layout::kBlocked || c.y.layout != Layout::kBlocked) return 0;
+  if (c.residual.present || c.gate.present) return 0;
   if (c.groups != c.x.c || c.groups != c.y.c || c.stride[0] * c.stride[1] * c.stride[2] > kMaxSweeps) return 0;
   if (!gradient_border_suffices(c) || !offsets_fit(c.y)) return 0;
   Phases phases;

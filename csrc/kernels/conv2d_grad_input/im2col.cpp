@@ -101,7 +101,7 @@ PatchSplit split_of(const Conv& c) {
 
 int candidates(const Op& op, const Machine& machine, Variant* out) {
   const Conv& c = op.conv;
-  if (!is_plain(c.x) || !is_plain(c.y)) return 0;
+  if (!is_plain(c.x) || !is_plain(c.y) || !is_plain(c.residual) || !is_plain(c.gate)) return 0;
   // Each tap belongs to one phase.
   const double depth = static_cast<double>(outputs_of(c) * area_of(c)) / static_cast<double>(phase_count(c));
   out[0] = Variant{};
@@ -174,10 +174,16 @@ void run_phase(const Prepared& prepared, const PatchSplit& split, int64_t index,
   p.columns = c.x.n * p.map.pixels();
   p.weight = static_cast<const float*>(context.packed) + packed_start(c, table, phase) + group * p.m * p.depth;
   p.x = static_cast<const float*>(context.args[Conv::kGiDy]) + group * outputs_of(c) * c.y.sc;
-  p.y = static_cast<float*>(context.args[Conv::kGiDx]) + group * p.m * c.x.sc + phase.plane * c.x.sd +
-        phase.row * c.x.sh + phase.column;
-  const bool one_plane = phase.d.patch.count == 1 || (c.stride[0] == 1 && c.stride[1] == 1);
-  p.to = {c.x.sn, c.x.sc, c.stride[1] * c.x.sh, c.stride[2], one_plane ? 0 : phase.h.patch.count, c.stride[0] * c.x.sd};
+  // Every stride-th pixel of a map like dx, from the first one of the phase and the group on.
+  const auto pixels = [&](const Tensor& t, int argument, PixelMap& map) {
+    const bool one_plane = phase.d.patch.count == 1 || (c.stride[0] == 1 && c.stride[1] == 1);
+    map = {t.sn, t.sc, c.stride[1] * t.sh, c.stride[2], one_plane ? 0 : phase.h.patch.count, c.stride[0] * t.sd};
+    float* const start = static_cast<float*>(context.args[argument]);
+    return start ? start + group * p.m * t.sc + phase.plane * t.sd + phase.row * t.sh + phase.column : nullptr;
+  };
+  p.y = pixels(c.x, Conv::kGiDx, p.to);
+  p.residual = pixels(c.residual, Conv::kGiResidual, p.residual_from);
+  p.gate = pixels(c.gate, Conv::kGiGate, p.gate_from);
   p.epilogue = &kNothing;
   flatten(p);
   // Smaller phases than the largest have fewer panels of columns.
