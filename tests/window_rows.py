@@ -128,7 +128,7 @@ WINOGRAD_GRADIENTS = f"""
   1x7x10x10,5x7x5x5:padding=((4,4),(3,4))
 """
 
-# What the gradient by the input adds and where it is gated: tiles of all sizes, phases of a stride, Winograd's algorithm.
+# What the gradient by the input adds and where it is gated: tiles of all sizes, phases of a stride, Winograd.
 CONV_GRADIENT_EPILOGUE = f"""
   2x40x9x13,40x70x1x1,2x70x9x13,2x70x9x13:input_shape=(2,70,9,13)
   1x33x7x7,33x18x1x1,-,1x18x7x7:input_shape=(1,18,7,7)

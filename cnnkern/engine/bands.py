@@ -59,7 +59,7 @@ def _dense(part: Part) -> Array:
 
 
 def _lower(node: Node) -> list[KernelCall]:
-    attrs: Attrs = {"max_pool": 0}
+    attrs: Attrs = {}
     args = [(value, None if value is None else value.shape) for value in (*node.inputs, *node.outputs)]
     for stage, entries in node.attrs["stages"].items():
         attrs.update({f"{stage}_{key}": value for key, value in entries.items()})

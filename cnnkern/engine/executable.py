@@ -7,8 +7,8 @@ import numpy as np
 
 from cnnkern.engine.freeze import Frozen
 from cnnkern.engine.options import Options
-from cnnkern.engine.passes import optimize_training
 from cnnkern.engine.recompute import recomputed
+from cnnkern.engine.training import optimize_training
 from cnnkern.graph import Array, Graph
 
 

@@ -74,6 +74,14 @@ class Program:
         for index, symbol in enumerate(new.outputs):
             symbol.node, symbol.index = new, index
 
+    def insert(self, new: Node, position: Node) -> None:
+        """Put `new` before `position`, in the same layer."""
+        new.scope = position.scope
+        place = next(i for i, node in enumerate(self.nodes) if node is position)
+        self.nodes.insert(place, new)
+        for index, symbol in enumerate(new.outputs):
+            symbol.node, symbol.index = new, index
+
     def graph(self) -> Graph:
         """Without the nodes that nothing needs any more."""
         needed = set(self.outputs)

@@ -60,7 +60,8 @@ def _transposed(
     attrs["padding"] = tuple([(pad, pad) for pad in pads])
     if all(extra < stride for extra, stride in zip(extras, attrs["stride"], strict=True)):
         target = out if bias is None else None
-        y = compute(function, op, (x, weight, None, None), {"input_shape": shape, **attrs}, algorithm, target, unbatched)
+        inputs = (x, weight, None, None)
+        y = compute(function, op, inputs, {"input_shape": shape, **attrs}, algorithm, target, unbatched)
         if target is not None:
             return out
         y = add_batch(y) if unbatched else y

@@ -14,8 +14,9 @@ from cnnkern.graph.tracing import Trace, current_trace
 def gradients(trace: Trace, loss: Symbol, wrt: Sequence[Symbol]) -> list[Symbol | None]:
     """Record d loss / d w for each w of `wrt` into the trace; None where the loss does not depend on it.
 
-    Walks the nodes in reverse program order. A gradient that arrives more than once is summed in the order of the nodes
-    (and of the inputs of one node) that it comes from. `loss` must have one element.
+    Walks the nodes in reverse program order. A gradient that arrives for a symbol that has one is added at once: sums
+    go from the last node (and the last input of one node) to the first, and no part is kept until all are there.
+    `loss` must have one element.
     """
     if loss.size != 1:
         raise ValueError(f"gradients: the loss must have one element, found shape {loss.shape}")
@@ -26,17 +27,18 @@ def gradients(trace: Trace, loss: Symbol, wrt: Sequence[Symbol]) -> list[Symbol 
     for node in nodes:
         if not depends.isdisjoint(symbol for symbol in node.inputs if symbol is not None):
             depends.update(node.outputs)
-    arriving: dict[Symbol, list[Symbol]] = {}
+    arrived: dict[Symbol, Symbol] = {}
     if loss in depends:
-        arriving[loss] = [trace.constant(np.ones(loss.shape, loss.dtype))]
+        arrived[loss] = trace.constant(np.ones(loss.shape, loss.dtype))
     for node in reversed(nodes):
-        if not any(symbol in arriving and symbol in depends for symbol in node.outputs):
+        if not any(symbol in arrived and symbol in depends for symbol in node.outputs):
             continue
-        contributions = _contributions(trace, node, [_total(arriving, symbol) for symbol in node.outputs])
+        contributions = _contributions(trace, node, [arrived.get(symbol) for symbol in node.outputs])
         for symbol, gradient in reversed(contributions):
             if symbol in depends:
-                arriving.setdefault(symbol, []).append(gradient)
-    return [_total(arriving, symbol) for symbol in wrt]
+                known = arrived.get(symbol)
+                arrived[symbol] = gradient if known is None else OPERATORS["add"](known, gradient)
+    return [arrived.get(symbol) for symbol in wrt]
 
 
 def _contributions(trace: Trace, node: Node, grads: list[Symbol | None]) -> list[tuple[Symbol, Symbol]]:
@@ -48,15 +50,3 @@ def _contributions(trace: Trace, node: Node, grads: list[Symbol | None]) -> list
         raise ValueError(f"gradients: {node.op.name} has no gradient rule")
     result = node.op.gradient(node, *grads)
     return [(s, g) for s, g in zip(node.inputs, result, strict=True) if s is not None and g is not None]
-
-
-def _total(arriving: dict[Symbol, list[Symbol]], symbol: Symbol) -> Symbol | None:
-    """Sum what has arrived for a symbol, in node order (it was collected backwards), and remember the sum."""
-    parts = arriving.get(symbol)
-    if parts is None:
-        return None
-    total = parts[-1]
-    for part in parts[-2::-1]:
-        total = OPERATORS["add"](total, part)
-    arriving[symbol] = [total]
-    return total

@@ -57,12 +57,10 @@ struct Conv {
 };
 
 // conv2d_chain: x, w, bias, residual? -> y: up to three convolutions in a row whose maps in between are never whole in
-// memory: head (1x1, or the first one of a network), middle (depthwise, or the maximum of windows of a ReLU's results),
-// tail (1x1, to which the residual is added). Head and tail may be left out.
+// memory: head (1x1, or the first one of a network), middle (depthwise), tail (1x1, to which the residual is added). Head and tail may be left out.
 struct ConvChain {
   enum Arg { kX, kW, kBias, kResidual, kY };  // kW, kBias: of all convolutions, one behind the other, (1, count) plain
   Conv head, middle, tail;                    // w.present = 0 where left out; every one has a bias
-  int32_t max_pool;                           // the middle takes the maximum: its weights say only what a window is
 };
 
 // matmul: y (M, N) = act(op(a) op(b) + bias); a is (M, K) or, transposed, (K, M); b is (K, N) or, transposed, (N, K)

@@ -23,7 +23,7 @@ std::string pack_key(const Ready& ready, const Weights& weights) {
     put(p.op.matmul.n), put(p.op.matmul.k), put(p.op.matmul.transpose_b);
   } else if (p.op.kind == OpKind::kConv2dChain) {
     const ConvChain& chain = p.op.conv_chain;
-    put(chain.head.w), put(chain.middle.w), put(chain.tail.w), put(chain.max_pool);
+    put(chain.head.w), put(chain.middle.w), put(chain.tail.w);
   } else {
     put(p.op.conv.w), put(p.op.conv.stride), put(p.op.conv.padding), put(p.op.conv.dilation), put(p.op.conv.groups);
   }

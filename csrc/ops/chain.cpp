@@ -35,7 +35,6 @@ void make_conv2d_chain(const OpInfo& info, const Attributes& attributes, const T
   const Attributes head = attributes.part("head_"), middle = attributes.part("middle_"),
                    tail = attributes.part("tail_");
   const bool has_head = !head.list("weight").empty(), has_tail = !tail.list("weight").empty();
-  chain.max_pool = attributes.integer("max_pool", 0) != 0;
   const Tensor &x = args[ConvChain::kX], &y = args[ConvChain::kY], &residual = args[ConvChain::kResidual];
   if (has_head) chain.head = make_stage(head, x, {});
   chain.middle = make_stage(middle, has_head ? chain.head.y : x, {});
@@ -48,7 +47,7 @@ void make_conv2d_chain(const OpInfo& info, const Attributes& attributes, const T
   (has_tail ? chain.tail.y : chain.middle.y) = y;
   int64_t weights = 0, biases = 0;
   for (const Conv* conv : {&chain.head, &chain.middle, &chain.tail}) {
-    if (!conv->w.present || (conv == &chain.middle && chain.max_pool)) continue;
+    if (!conv->w.present) continue;
     weights += element_count(conv->w), biases += conv->w.n;
   }
   require(element_count(args[ConvChain::kW]) == weights && element_count(args[ConvChain::kBias]) == biases, info.name,

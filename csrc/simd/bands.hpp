@@ -75,7 +75,7 @@ CNNKERN_INLINE Bands make_bands(const ConvChain& chain) {
     b.tail.x = {0, 0, b.d_block, 0, 0, t.x.w * kBlock, kBlock};
     complete_sweep(b.tail);
     b.tail.offsets = b.head.steps;
-    b.tail.packed = b.middle_packed + (chain.max_pool ? 0 : blocks_of(m.y.c) * taps_of(m) * kBlock);
+    b.tail.packed = b.middle_packed + blocks_of(m.y.c) * taps_of(m) * kBlock;
     b.flat = is_one_row(t.y) && is_one_row(t.residual);
   }
   return b;
@@ -87,7 +87,7 @@ CNNKERN_INLINE bool bands_serve(const ConvChain& chain) {
   bool middle = false;
   for (const int taps : {3, 5})
     for (const int stride : {1, 2}) middle |= window_serves(m, taps, stride, 1);
-  if (!middle || chain.max_pool) return false;
+  if (!middle) return false;
   return !has(t) || (taps_of(t) == 1 && t.stride[1] == 1 && t.stride[2] == 1 && !t.padding[1] && !t.padding[2] &&
                      t.groups == 1 && t.y.h == t.x.h && t.y.w == t.x.w && forward_serves(t));
 }
@@ -117,7 +117,7 @@ CNNKERN_INLINE void bands_work(const ConvChain& chain, const Bands& b, Work* wor
   *work = {};
   work->phases = 1;
   work->units[0] = chain.middle.y.n * b.pairs;
-  const int64_t middle = chain.max_pool ? 0 : blocks_of(chain.middle.y.c);
+  const int64_t middle = blocks_of(chain.middle.y.c);
   work->pack_units = b.head.blocks + middle + b.tail.blocks;
   work->packed_bytes = (b.head.packed_size + middle * taps_of(chain.middle) * kBlock + b.tail.packed_size) * kFloat;
   work->scratch_bytes = (b.e_size + b.d_size + b.input_size) * kFloat;
@@ -141,9 +141,9 @@ CNNKERN_INLINE void bands_pack(const Prepared& prepared, int64_t first, int64_t 
                                float* packed) {
   const ConvChain& chain = prepared.op.conv_chain;
   const Bands& b = *static_cast<const Bands*>(prepared.table);
-  const int64_t head = b.head.blocks, middle = chain.max_pool ? 0 : blocks_of(chain.middle.y.c);
+  const int64_t head = b.head.blocks, middle = blocks_of(chain.middle.y.c);
   const float* const middle_weight = weight + b.head.lanes * b.head.reduction * b.head.taps;
-  const float* const tail_weight = middle_weight + (middle ? chain.middle.w.n * taps_of(chain.middle) : 0);
+  const float* const tail_weight = middle_weight + chain.middle.w.n * taps_of(chain.middle);
   for (int64_t unit = first; unit < last; ++unit) {
     if (unit < head && chain.head.x.layout == Layout::kPlain)
       pack_row_weights(b.head, unit, unit + 1, weight, packed);
@@ -205,7 +205,7 @@ class BandWalk {
     head_pointers_ = {nullptr, packed, bias, nullptr, nullptr};
     bias_ = bias + (has(chain_.head) ? chain_.head.w.n : 0);
     packed_ = packed + bands_.middle_packed;
-    tail_pointers_ = {nullptr, packed, bias_ + (chain_.max_pool ? 0 : chain_.middle.w.n), nullptr, nullptr};
+    tail_pointers_ = {nullptr, packed, bias_ + chain_.middle.w.n, nullptr, nullptr};
     if (bands_.e_size) clear_sides();
   }
 

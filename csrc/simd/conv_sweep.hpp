@@ -31,7 +31,7 @@ struct Sweep {
   int64_t units;
   int64_t far_pixels, far_result;  // do they come from beyond L2? see TileArgs
   int64_t packed, packed_size;     // floats before this sweep's weights, and of them
-  int64_t offsets;              // entries before this sweep's offsets
+  int64_t offsets;                 // entries before this sweep's offsets
 };
 
 struct SweepPointers {

@@ -31,8 +31,7 @@ CNNKERN_INLINE void with_slope(const Epilogue& e, Body&& body) {
   const float low = e.low, high = e.high, slope = e.slope;
   switch (e.activation) {
     case Activation::kNone: return body([](Block d, Block) CNNKERN_LAMBDA { return d; });
-    case Activation::kRelu:
-      return body([](Block d, Block x) CNNKERN_LAMBDA { return relu_slope(d, x); });
+    case Activation::kRelu: return body([](Block d, Block x) CNNKERN_LAMBDA { return relu_slope(d, x); });
     case Activation::kLeakyRelu:
       return body([=](Block d, Block x) CNNKERN_LAMBDA {
         CNNKERN_EACH(Block, select(less(zero(), x.v[i]), d.v[i], mul(d.v[i], set1(slope))))

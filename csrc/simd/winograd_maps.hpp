@@ -24,9 +24,9 @@ template <class F>
 CNNKERN_INLINE bool winograd_serves(const Conv& c) {
   for (int i = 1; i < 3; ++i)
     if (c.stride[i] != F::kStride || c.dilation[i] != 1) return false;
-  return c.x.layout == Layout::kBlocked && c.y.layout == Layout::kBlocked && is_blocked(c.residual) && is_blocked(c.gate) && c.groups == 1 &&
-         c.w.h == F::kTaps && c.w.w == F::kTaps && c.w.d == 1 && c.x.d == 1 && c.y.d == 1 && c.padding[0] == 0 &&
-         border_suffices(c) && offsets_fit(c.x);
+  return c.x.layout == Layout::kBlocked && c.y.layout == Layout::kBlocked && is_blocked(c.residual) &&
+         is_blocked(c.gate) && c.groups == 1 && c.w.h == F::kTaps && c.w.w == F::kTaps && c.w.d == 1 && c.x.d == 1 &&
+         c.y.d == 1 && c.padding[0] == 0 && border_suffices(c) && offsets_fit(c.x);
 }
 
 template <class F>
@@ -149,9 +149,8 @@ void winograd_output(const WinogradMaps& m, const float* products, int64_t frequ
   const WinogradTile<F> tile(m, index);
   const int64_t rows = m.out.h - tile.h, columns = m.out.w - tile.w;
   float* const y = at_block(m.out, result.y, tile.n, block, 0, tile.h, tile.w);
-  const auto corner = [&](const Tensor& t, const float* p) CNNKERN_LAMBDA {
-    return p ? at_block(t, p, tile.n, block, 0, tile.h, tile.w) : nullptr;
-  };
+  const auto corner = [&](const Tensor& t, const float* p)
+                          CNNKERN_LAMBDA { return p ? at_block(t, p, tile.n, block, 0, tile.h, tile.w) : nullptr; };
   const float *const residual = corner(m.residual, result.residual), *const gate = corner(m.gate, result.gate);
   const bool later = is_long(result.epilogue.activation);
   for (int v = 0; v < kVecs; ++v) {
