@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cnnkern import nn, train
-from cnnkern.engine.passes import optimize_training
+from cnnkern.engine.training import optimize_training
 from cnnkern.train.step import gradient_graph
 
 ACTIVATIONS = [nn.ReLU, nn.LeakyReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.Sigmoid, nn.Hardsigmoid]
