@@ -38,8 +38,9 @@ struct Epilogue {
 
 // conv2d:              x, w, bias?, residual? -> y
 // conv2d_scaled:       x, w, bias?, residual?, scale, shift?, centre? -> y      convolution of act((x - centre) scale + shift)
-// conv2d_grad_input:   y (dy), w, residual?, gate? -> x (dx)      the residual is added; where the gate is <= 0 dx is 0: the
-//                      gradient of a ReLU whose input or result the gate is
+// conv2d_grad_input:   y (dy), w, residual?, gate? -> x (dx)
+//                      the residual is added; where the gate is <= 0 dx is 0: the gradient of a ReLU before the
+//                      convolution whose input or result the gate is
 // conv2d_grad_weight:  x, y (dy) -> w (dw)
 struct Conv {
   // kX (N, C, D, H, W); kW (O, C/groups, T, R, S) plain; kBias (1, O); kY as kX; kScale (1 or N, C) plain or blocked; kShift
@@ -57,7 +58,8 @@ struct Conv {
 };
 
 // conv2d_chain: x, w, bias, residual? -> y: up to three convolutions in a row whose maps in between are never whole in
-// memory: head (1x1, or the first one of a network), middle (depthwise), tail (1x1, to which the residual is added). Head and tail may be left out.
+// memory: head (1x1, or the first one of a network), middle (depthwise), tail (1x1, to which the residual is added). Head
+// and tail may be left out.
 struct ConvChain {
   enum Arg { kX, kW, kBias, kResidual, kY };  // kW, kBias: of all convolutions, one behind the other, (1, count) plain
   Conv head, middle, tail;                    // w.present = 0 where left out; every one has a bias

@@ -67,6 +67,28 @@ CNNKERN_INLINE bool norm_loop(const Tensor* const* tensors, int count, NormLoop&
   return true;
 }
 
+// Of the sums, over the tensors that they read, whose chunks may be longer than where what is written has a border; and of
+// what is written.
+struct NormLoops { NormLoop sums, all; };
+
+// The first `summed` of `count` tensors are what is summed.
+CNNKERN_INLINE bool norm_loops(const Tensor* const* tensors, int summed, int count, NormLoops& loops) {
+  return norm_loop(tensors, summed, loops.sums) && norm_loop(tensors, count, loops.all);
+}
+
+// Three phases: a Partial for each chunk; from these an Affine for each group; by that what is written, in chunks.
+template <class Partial, class Affine>
+CNNKERN_INLINE void norm_work(const NormLoops& loops, Work* work, void* table) {
+  const int64_t groups = loops.sums.groups, chunks = groups * loops.sums.chunks;
+  work->phases = 3;
+  work->units[0] = chunks;
+  work->units[1] = groups;
+  work->units[2] = groups * loops.all.chunks;
+  work->shared_bytes = groups * static_cast<int64_t>(sizeof(Affine)) + chunks * static_cast<int64_t>(sizeof(Partial));
+  work->table_bytes = sizeof(NormLoops);
+  if (table) *static_cast<NormLoops*>(table) = loops;
+}
+
 // Channels of a group: lanes in use, or 1.
 CNNKERN_INLINE int group_channels(const NormLoop& loop, int64_t group) {
   return loop.per_lane ? static_cast<int>(least(kBlock, loop.channels - group * kBlock)) : 1;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Packed weights times patch matrix: what the convolution and its input gradient have in common.
 // y(m, q) = act(sum over k of weight(m, k) patch(k, q) + bias(m) + residual(m, q)), m an output channel, q an output
-// pixel of any image, k an input channel and tap; 0 where there is a gate(m, q) that is not positive. Panels of columns are packed in scratch, each for its whole depth.
+// pixel of any image, k an input channel and tap; 0 where there is a gate(m, q) that is not positive. Panels of columns are
+// packed in scratch, each for its whole depth.
 #pragma once
 #include "simd/gemm_tile.hpp"
 #include "simd/patch.hpp"

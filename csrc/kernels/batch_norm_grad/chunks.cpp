@@ -20,16 +20,13 @@ struct Vectors {
   float *dweight, *dbias;
 };
 
-// Of phase 0, over dy and x, whose chunks may be longer than where dx or the residual have a border; and of phase 2.
-struct Loops { NormLoop sums, all; };
-
-bool loops_of(const BatchNorm& op, Loops& loops) {
+bool loops_of(const BatchNorm& op, NormLoops& loops) {
   const Tensor* const tensors[4] = {&op.y, &op.x, op.dx.present ? &op.dx : &op.x, &op.residual};
-  return norm_loop(tensors, 2, loops.sums) && norm_loop(tensors, op.residual.present ? 4 : 3, loops.all);
+  return norm_loops(tensors, 2, op.residual.present ? 4 : 3, loops);
 }
 
 int candidates(const Op& op, const Machine& machine, Variant* out) {
-  Loops loops;
+  NormLoops loops;
   if (!loops_of(op.batch_norm, loops)) return 0;
   out[0] = Variant{};
   out[0].ns = stream_ns(machine, (op.batch_norm.residual.present ? 6 : 5) * elements(op.batch_norm.x));
@@ -37,17 +34,9 @@ int candidates(const Op& op, const Machine& machine, Variant* out) {
 }
 
 void prepare(const Op& op, const Variant&, Work* work, void* table) {
-  Loops loops;
+  NormLoops loops;
   loops_of(op.batch_norm, loops);
-  const int64_t groups = loops.sums.groups;
-  work->phases = 3;
-  work->units[0] = groups * loops.sums.chunks;
-  work->units[1] = groups;
-  work->units[2] = groups * loops.all.chunks;
-  work->shared_bytes = groups * (static_cast<int64_t>(sizeof(Combination)) +
-                                 loops.sums.chunks * static_cast<int64_t>(sizeof(GradPartial)));
-  work->table_bytes = sizeof(Loops);
-  if (table) *static_cast<Loops*>(table) = loops;
+  norm_work<GradPartial, Combination>(loops, work, table);
 }
 
 CNNKERN_INLINE Normalized normalized(const NormLoop& loop, const Vectors& vectors, int64_t group) {
@@ -129,7 +118,7 @@ CNNKERN_INLINE void run_maps(const BatchNorm& op, const NormLoop& loop, int phas
 
 void run(const Prepared& prepared, int phase, int64_t first, int64_t last, const Context& context) {
   const BatchNorm& op = prepared.op.batch_norm;
-  const Loops& loops = *static_cast<const Loops*>(prepared.table);
+  const NormLoops& loops = *static_cast<const NormLoops*>(prepared.table);
   const NormLoop& loop = phase == 2 ? loops.all : loops.sums;
   const auto vector = [&](int i) CNNKERN_LAMBDA { return static_cast<float*>(context.args[i]); };
   const Vectors vectors{vector(BatchNorm::kGMean), vector(BatchNorm::kGRstd),    vector(BatchNorm::kGWeight),

@@ -2,8 +2,8 @@
 // Batch normalization by the statistics of the batch. Phase 0 takes, for each fixed chunk of a group of channels, its
 // mean and then, while the chunk is still in the first cache, the sums of the deviations from it and of their squares.
 // Phase 1 puts the chunks together in double (Chan, Golub and LeVeque, 1979), writes save_mean, save_rstd and the
-// running statistics, and leaves scale and shift for phase 2, which normalizes, adds the residual and activates. A chunk is 32 KB, so that few channels
-// still keep all threads busy. Limited by memory: x is read twice, y written once.
+// running statistics, and leaves scale and shift for phase 2, which normalizes, adds the residual and activates. A chunk
+// is 32 KB, so that few channels still keep all threads busy. Limited by memory: x is read twice, y written once.
 // Measured, one core (Zen 5, AVX-512, from the last cache): 58 to 80 bytes/ns; rms error 1e-7 of y.
 #include "simd/norm_sums.hpp"
 
@@ -13,16 +13,13 @@ namespace {
 // Of one group: what phase 2 needs. shift also holds what the rounding of the mean to float takes away.
 struct Affine { float mean[kBlock], scale[kBlock], shift[kBlock]; };
 
-// Of phase 0, over x alone, whose chunks may be longer than where y or the residual have a border; and of phase 2.
-struct Loops { NormLoop sums, all; };
-
-bool loops_of(const BatchNorm& op, Loops& loops) {
+bool loops_of(const BatchNorm& op, NormLoops& loops) {
   const Tensor* const tensors[3] = {&op.x, &op.y, &op.residual};
-  return norm_loop(tensors, 1, loops.sums) && norm_loop(tensors, op.residual.present ? 3 : 2, loops.all);
+  return norm_loops(tensors, 1, op.residual.present ? 3 : 2, loops);
 }
 
 int candidates(const Op& op, const Machine& machine, Variant* out) {
-  Loops loops;
+  NormLoops loops;
   if (!loops_of(op.batch_norm, loops)) return 0;
   out[0] = Variant{};
   out[0].ns = stream_ns(machine, (op.batch_norm.residual.present ? 4 : 3) * elements(op.batch_norm.x));
@@ -30,17 +27,9 @@ int candidates(const Op& op, const Machine& machine, Variant* out) {
 }
 
 void prepare(const Op& op, const Variant&, Work* work, void* table) {
-  Loops loops;
+  NormLoops loops;
   loops_of(op.batch_norm, loops);
-  const int64_t groups = loops.sums.groups;
-  work->phases = 3;
-  work->units[0] = groups * loops.sums.chunks;
-  work->units[1] = groups;
-  work->units[2] = groups * loops.all.chunks;
-  work->shared_bytes =
-      groups * (static_cast<int64_t>(sizeof(Affine)) + loops.sums.chunks * static_cast<int64_t>(sizeof(Partial)));
-  work->table_bytes = sizeof(Loops);
-  if (table) *static_cast<Loops*>(table) = loops;
+  norm_work<Partial, Affine>(loops, work, table);
 }
 
 struct Vectors {
@@ -100,7 +89,7 @@ CNNKERN_INLINE void normalize(const NormLoop& loop, const float* x, float* y, co
 
 void run(const Prepared& prepared, int phase, int64_t first, int64_t last, const Context& context) {
   const BatchNorm& op = prepared.op.batch_norm;
-  const Loops& loops = *static_cast<const Loops*>(prepared.table);
+  const NormLoops& loops = *static_cast<const NormLoops*>(prepared.table);
   const NormLoop& loop = phase == 2 ? loops.all : loops.sums;
   const float* x = static_cast<const float*>(context.args[BatchNorm::kTX]);
   const float* residual = static_cast<const float*>(context.args[BatchNorm::kTResidual]);

@@ -14,7 +14,9 @@ namespace {
 // Rows of the weights that packing prefetches: each is read in pieces too short for the hardware to notice. Without it,
 // packing 512 x 512 x 3 x 3 took 1.9 ms.
 constexpr int64_t kAhead = 6;
-constexpr int64_t kTogether = 8;  // blocks of a row of 1x1 weights that are packed together
+// Blocks of 1x1 weights that are packed together: a row's piece of one block is a single cache line. The whole gradient by
+// the input of 2048 > 512 channels at 7x7, batch 8, takes 4.7 ms instead of 5.0 (Zen 4).
+constexpr int64_t kTogether = 8;
 
 void make(const Conv& c, Phases& phases) {
   const int64_t outputs = c.w.n / c.groups;
@@ -54,9 +56,8 @@ void prepare(const Op& op, const Variant&, Work* work, void* table) {
       c, phases, [](const Sweep& s, auto&& offset, int32_t* offsets) { fill_offsets(s, offset, offsets); }, table);
 }
 
-// Packs `count` blocks of input channels (unit = group * blocks + block) of one group, all sweeps: a row of the weights is
-// one output channel, with the taps of each lane in turn. Several blocks at once, since a row's piece of one block is as
-// little as a cache line.
+// Packs `count` blocks of input channels (unit = group * blocks + block) of one group, all sweeps: a row of the weights
+// is one output channel, with the taps of each lane in turn.
 void pack_units(const Phases& p, int64_t unit, int64_t count, const float* weight, float* packed) {
   const Sweep& first = p.sweep[0];
   const int64_t block = unit % first.blocks, stride = first.lanes * p.all_taps;
