@@ -6,6 +6,7 @@ A pass takes a `Program` and changes it in place. Training steps have passes of 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -91,20 +92,32 @@ def fold_batch_norm(program: Program, folder: Folder) -> None:
         program.replace((conv, norm), make_node(conv.op, inputs, attrs, norm.outputs), conv)
 
 
-def fuse_residuals(program: Program) -> None:
-    """add(conv2d(x), r) becomes conv2d(x, residual=r), computed where the addition stood."""
+def sums(program: Program, takes: Callable[[Node], bool]) -> Iterator[tuple[Node, list[tuple[Node, Symbol]]]]:
+    """Additions of two maps, each with those of its operands, and the other one, that are the first result of an
+    operation which `takes` a residual, and that nobody else reads. Additions without any are left out."""
     readers = program.readers()
     for add in list(program.nodes):
-        if add.op.name != "add" or is_active(add):
+        if add.op.name != "add" or is_active(add) or add.inputs[0] is add.inputs[1]:
             continue
+        found = []
         for branch, other in (add.inputs, add.inputs[::-1]):
-            conv = None if branch is None else branch.node
-            if conv is None or conv.op.name not in CONVOLUTIONS or readers[conv.outputs[0]] != [add] or branch is other:
+            node = None if branch is None else branch.node
+            if node is None or other is None or branch.shape != other.shape or readers[branch] != [add]:
                 continue
-            if conv.inputs[3] is None and not is_active(conv) and other is not None and other.shape == branch.shape:
-                node = make_node(conv.op, (*conv.inputs[:3], other), conv.attrs, add.outputs)
-                program.replace((conv, add), node, add)
-                break
+            if branch is node.outputs[0] and takes(node):
+                found.append((node, other))
+        if found:
+            yield add, found
+
+
+def fuse_residuals(program: Program) -> None:
+    """add(conv2d(x), r) becomes conv2d(x, residual=r), computed where the addition stood."""
+
+    def takes(node: Node) -> bool:
+        return node.op.name in CONVOLUTIONS and node.inputs[3] is None and not is_active(node)
+
+    for add, ((conv, other), *_) in sums(program, takes):
+        program.replace((conv, add), make_node(conv.op, (*conv.inputs[:3], other), conv.attrs, add.outputs), add)
 
 
 def fuse_activations(program: Program) -> None:

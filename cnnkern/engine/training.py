@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from cnnkern.engine.passes import (
     ACTIVATIONS,
     CONVOLUTIONS,
@@ -12,6 +10,7 @@ from cnnkern.engine.passes import (
     drop_idle_reshapes,
     fuse_activations,
     is_active,
+    sums,
 )
 from cnnkern.engine.rewrite import Program, make_node
 from cnnkern.graph import OPS, Attrs, Graph, Node, Symbol
@@ -58,8 +57,11 @@ def fuse_norm_gradients(program: Program) -> None:
 
 
 def fuse_sums(program: Program) -> None:
-    """add(batch_norm_training(x), r), a residual connection, and sums of gradients move into one of their operands."""
-    for source, other, add in _plain_sums(program):
+    """add(batch_norm_training(x), r), a residual connection, and sums of gradients move into one of their operands: of
+    two the later one, so that little lies between it and the addition."""
+    order = {node: place for place, node in enumerate(program.nodes)}
+    for add, found in sums(program, _takes_residual):
+        source, other = max(found, key=lambda entry: order[entry[0]])
         place = _RESIDUALS[source.op.name]
         inputs = (*source.inputs[:place], other, *source.inputs[place + 1 :])
         new = make_node(source.op, inputs, source.attrs, (add.outputs[0], *source.outputs[1:]))
@@ -75,10 +77,10 @@ def grow_prefix_gradients(program: Program) -> None:
             continue
         dx = node.outputs[0]
         cuts = readers.get(dx, [])
-        sums = [readers[cut.outputs[0]] if _is_channel_slice(cut) else [] for cut in cuts]
-        if not cuts or any(len(each) != 1 or each[0] is None or each[0].op.name != "add" for each in sums):
+        reading = [readers[cut.outputs[0]] if _is_channel_slice(cut) else [] for cut in cuts]
+        if not cuts or any(len(each) != 1 or each[0] is None or each[0].op.name != "add" for each in reading):
             continue
-        adds = [each[0] for each in sums]
+        adds = [each[0] for each in reading]
         wider = [_same_piece(cut, add) for cut, add in zip(cuts, adds, strict=True)]
         whole = wider[0]
         if whole is None or any(each is not whole for each in wider) or not _cover(cuts, dx.shape[1]):
@@ -125,24 +127,6 @@ def gate_gradients(program: Program) -> None:
         if source.attrs["groups"] == 1 and source.inputs[_GATE] is None:
             inputs = (*source.inputs[:_GATE], relu.inputs[1])
             program.replace((source, relu), make_node(source.op, inputs, source.attrs, relu.outputs), relu)
-
-
-def _plain_sums(program: Program) -> Iterator[tuple[Node, Symbol, Node]]:
-    """(operation, other operand, addition) of the additions of two maps one of which an operation makes that can add
-    the other itself; of two such operations the later one, so that little lies between it and the addition."""
-    readers, order = program.readers(), {node: place for place, node in enumerate(program.nodes)}
-    for add in list(program.nodes):
-        if add.op.name != "add" or is_active(add) or add.inputs[0] is add.inputs[1]:
-            continue
-        found = []
-        for branch, other in (add.inputs, add.inputs[::-1]):
-            node = None if branch is None else branch.node
-            if node is None or other is None or branch.shape != other.shape or readers[branch] != [add]:
-                continue
-            if branch is node.outputs[0] and _takes_residual(node):
-                found.append((order[node], node, other))
-        if found:
-            yield *max(found, key=lambda entry: entry[0])[1:], add
 
 
 def _takes_residual(node: Node) -> bool:
