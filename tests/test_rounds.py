@@ -142,7 +142,13 @@ def test_large_batches_of_a_network_take_less_memory(monkeypatch):
 def test_profile_counts_every_round(monkeypatch):
     cut_at(monkeypatch, -1)
     x = normal(6, 3, 40, 40)
-    engine = cnnkern.compile(network, x.shape, threads=1)
-    taken = [ns for _, ns in engine.profile(x)]
-    alone = [ns for _, ns in cnnkern.compile(network, (1, *x.shape[1:]), threads=1).profile(x[:1])]
-    assert all(ns > 0 for ns in taken) and sum(taken) > 2 * sum(alone)
+
+    def quickest(batch):
+        engine = cnnkern.compile(network, batch.shape, threads=1)
+        runs = [[ns for _, ns in engine.profile(batch)] for _ in range(20)]
+        assert all(ns > 0 for run in runs for ns in run)
+        return min(map(sum, runs))
+
+    # Six rounds take about six times as long as one image. The quickest of 20 runs is free of interruptions, and twice
+    # leaves room for a machine that changes its speed between the two.
+    assert quickest(x) > 2 * quickest(x[:1])
