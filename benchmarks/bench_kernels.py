@@ -69,9 +69,9 @@ def _benches() -> Iterator[Bench]:
         sizes = [None if value is None else shape for value, shape in call.args]
         for isa in _ISAS[:2] if case in FORWARD else _ISAS[:1]:
             _core.set_isa(isa)
-            for layout, blocked in layouts(call):
+            for layout, each in layouts(call):
                 try:
-                    found, _ = _core.plan_candidates(call.op, call.attrs, sizes, blocked)
+                    found, _ = _core.plan_candidates(call.op, call.attrs, sizes, each)
                 except ValueError:
                     continue
                 for algorithm in dict.fromkeys(name for name, _ in found):

@@ -43,7 +43,7 @@ class Guarded:
 
 @dataclass(frozen=True)
 class Way:
-    """One way to run a case: 'eager' through launch, or in a plan with its maps 'plain', 'blocked', or only x plain.
+    """One way to run a case: 'eager' through launch, or in a plan with its maps in one of `layouts`.
 
     'bare' is blocked without the results that may be left out (the indices of max pooling).
     """
@@ -85,9 +85,9 @@ class Running:
             Way(name, "eager")
             for name in dict.fromkeys(row[0] for row in _core.algorithms(call.op, call.attrs, shapes))
         ]
-        for layout, blocked in layouts(call):
+        for layout, each in layouts(call):
             try:
-                names, _ = _core.plan_candidates(call.op, call.attrs, shapes, blocked, winograd)
+                names, _ = _core.plan_candidates(call.op, call.attrs, shapes, each, winograd)
             except ValueError:
                 continue  # this operation cannot be said in this layout
             found += [Way(name, layout) for name in dict.fromkeys(row[0] for row in names)]
@@ -112,8 +112,8 @@ class Running:
             bare = _bare(call) if way.layout == "bare" else None
             if bare is not None:
                 call, outputs = bare, outputs[:1]
-            blocked = dict(layouts(call))["blocked" if bare else way.layout]
-            Planned(call, blocked, way.algorithm, np.random.default_rng(self._seed)).run(threads)
+            named = dict(layouts(call))["blocked" if bare else way.layout]
+            Planned(call, named, way.algorithm, np.random.default_rng(self._seed)).run(threads)
         self._check(inputs, outputs)
         updated = [inputs[i] for i in MUTATED.get(self.case.op, ())]
         return [guarded.array for guarded in (*outputs, *updated) if guarded is not None]
@@ -177,16 +177,17 @@ def _shaped(value: Array | None, shape: Shape | None) -> Array | None:
 
 
 class Planned:
-    """One kernel call in a plan of its own: maps blocked or not, with borders, and what it leaves in lanes and borders.
+    """One kernel call in a plan of its own: maps in any layout, with borders, and what it leaves in lanes and borders.
 
-    Before the call every blocked output holds NaN, borders and lanes beyond C included. `run` copies the results back.
+    Before the call every output that is not plain holds NaN, borders and lanes beyond C included. `run` copies the
+    results back.
     """
 
-    def __init__(self, call: KernelCall, blocked: Sequence[bool], algorithm: str, rng: np.random.Generator) -> None:
+    def __init__(self, call: KernelCall, layouts: Sequence[str], algorithm: str, rng: np.random.Generator) -> None:
         self._call = call
         self._arrays: list[Array | None] = [_shaped(value, shape) for value, shape in call.args]
         shapes = [None if array is None else array.shape for array in self._arrays]
-        _, needed = _core.plan_candidates(call.op, call.attrs, shapes, list(blocked))
+        _, needed = _core.plan_candidates(call.op, call.attrs, shapes, list(layouts))
         self._rng = rng
         packed = _core.PackedWeights() if rng.random() < 0.5 else None
         self._plan = _core.Plan(packed)
@@ -200,10 +201,10 @@ class Planned:
         for i, array in enumerate(self._arrays):
             if array is None:
                 tensors.append(-1)
-            elif blocked[i]:
-                tensors.append(self._blocked(array, needed[i], self._writes[i], after))
-            else:
+            elif layouts[i] == "plain":
                 tensors.append(self._plain(array))
+            else:
+                tensors.append(self._bordered(array, layouts[i], needed[i], self._writes[i], after))
         self.step = self._steps
         report = self._plan.step(call.op, call.attrs, tensors, {}, algorithm)
         self.algorithm: str = report["algorithm"]
@@ -241,15 +242,19 @@ class Planned:
         self._plan.step("copy", {}, [source, target])
         self._steps += 1
 
-    def _blocked(self, array: Array, needed: tuple[int, ...], written: bool, after: list[tuple[int, Array]]) -> int:
-        """A blocked tensor in the arena. Its memory has a second name that shows borders and lanes too."""
+    def _bordered(
+        self, array: Array, layout: str, needed: tuple[int, ...], written: bool, after: list[tuple[int, Array]]
+    ) -> int:
+        """A tensor in the arena. Its memory has a second name that shows borders and lanes too."""
         shape = array.shape
         border = tuple(int(side) + int(self._rng.integers(3)) for side in needed)
-        tensor: int = self._plan.tensor(shape, True, border)
+        if layout == "lanes":
+            border = (0, 0, *border[2:])
+        tensor: int = self._plan.tensor(shape, layout, border)
         self._plan.arena(tensor, self._arena)
         full = _full_shape(shape)
-        whole_shape = _whole_shape(full, border)
-        whole: int = self._plan.tensor(whole_shape, True)
+        whole_shape = _whole_shape(full, border, layout)
+        whole: int = self._plan.tensor(whole_shape, layout)
         self._plan.arena(whole, self._arena)
         self._arena += (self._plan.bytes(tensor) + 63) // 64 * 64
         if not written:
@@ -278,7 +283,8 @@ def _full_shape(shape: Shape) -> Shape:
     return (n, c, *[1] * (3 - len(sizes)), *sizes)
 
 
-def _whole_shape(shape: Shape, border: tuple[int, ...]) -> Shape:
+def _whole_shape(shape: Shape, border: tuple[int, ...], layout: str) -> Shape:
     """The shape in which lanes beyond C and borders are elements."""
     n, c, *sizes = shape
-    return (n, -(-c // 16) * 16, *(size + sum(border[2 * i : 2 * i + 2]) for i, size in enumerate(sizes)))
+    channels = -(-c // 16) * 16 if layout == "blocked" else c
+    return (n, channels, *(size + sum(border[2 * i : 2 * i + 2]) for i, size in enumerate(sizes)))

@@ -66,9 +66,9 @@ def test_the_kernel_that_is_timed_computes(layout: str, core: Any) -> None:
     assert lower is not None
     (call,) = lower(Node(OPS[case.op], tuple(values), case.attrs, (output,)))
     shapes = [None if value is None else shape for value, shape in call.args]
-    blocked = dict(layouts(call))[layout]
-    names, _ = core.plan_candidates(call.op, call.attrs, shapes, blocked)
-    timed = KernelTime(call, blocked, names[0][0], 1)
+    chosen = dict(layouts(call))[layout]
+    names, _ = core.plan_candidates(call.op, call.attrs, shapes, chosen)
+    timed = KernelTime(call, chosen, names[0][0], 1)
     times = []
     for _ in range(20):
         start = timed.clock()

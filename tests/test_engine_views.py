@@ -27,7 +27,7 @@ def close(found: np.ndarray, expected: np.ndarray) -> None:
 def moved_inside(engine: cnnkern.Engine) -> list:
     """Copies between blocked maps (the scalar kernels may prefer plain ones: then pieces are copied)."""
     return [
-        step for step in engine.steps if step.op == "copy" and step.blocked == (True, True) and _core.isa() != "scalar"
+        step for step in engine.steps if step.op == "copy" and step.layouts == ("blocked", "blocked") and _core.isa() != "scalar"
     ]
 
 
@@ -123,7 +123,7 @@ def test_gradients_of_a_dense_block(isa):
 
 def test_a_view_must_be_whole_blocks_of_a_blocked_tensor():
     plan = _core.Plan()
-    whole, plain = plan.tensor((2, 40, 5, 5), True), plan.tensor((2, 40, 5, 5))
+    whole, plain = plan.tensor((2, 40, 5, 5), "blocked"), plan.tensor((2, 40, 5, 5))
     plan.view(whole, (2, 16, 5, 5), 16)
     plan.view(whole, (2, 8, 5, 5), 32)
     wrong = [

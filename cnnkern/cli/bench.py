@@ -179,12 +179,12 @@ def _kernels(node: Node, wanted: str, threads: int, macs: int, exact: Array | No
     shapes = [None if value is None else shape for value, shape in call.args]
     peak = measure_peak(threads)
     found: dict[tuple[str, str], _Result] = {}
-    for layout, blocked in layouts(call):
-        candidates, _ = _core.plan_candidates(call.op, call.attrs, shapes, blocked, True)
+    for layout, each in layouts(call):
+        candidates, _ = _core.plan_candidates(call.op, call.attrs, shapes, each, True)
         for name, predicted in candidates:
             if (name, layout) in found or wanted not in ("all", name):
                 continue
-            times = _kernel_times(KernelTime(call, blocked, name, threads))
+            times = _kernel_times(KernelTime(call, each, name, threads))
             low, middle, high = np.percentile(times, (25, 50, 75))
             rate = 2 * macs / middle * 1e-6
             error = None if exact is None else _error(node, name, exact)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnnkern import _core
+from cnnkern.engine.layout import in_layout
 from cnnkern.engine.options import Options, expanded, joined, labels
 from cnnkern.engine.rewrite import Program, Scaled, make_node
 from cnnkern.graph import Array, Attrs, KernelCall, Node, OpDef, Spec, Symbol, product
@@ -210,6 +211,6 @@ def _predicted(call: KernelCall, algorithm: str) -> float | None:
     blocked = [maps[i] and shape is not None for i, shape in enumerate(shapes)]
     times = []
     for flags in (blocked, [flag and i > 0 for i, flag in enumerate(blocked)]):
-        found, _ = _core.plan_candidates(call.op, call.attrs, shapes, flags)
+        found, _ = _core.plan_candidates(call.op, call.attrs, shapes, in_layout(flags))
         times += [ns for name, ns in found if not algorithm or name == algorithm]
     return min(times, default=None)

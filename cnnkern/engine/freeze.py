@@ -9,7 +9,7 @@ import numpy as np
 
 from cnnkern import _core
 from cnnkern.engine.bands import CONV2D_CHAIN, SEPARATE
-from cnnkern.engine.layout import NO_BORDER, Border, Layout, Use, widest
+from cnnkern.engine.layout import NO_BORDER, Border, Use, best_layout, widest
 from cnnkern.engine.options import DEFAULT, Options, labels
 from cnnkern.engine.planner import Lifetime, plan_memory
 from cnnkern.engine.rewrite import Scaled
@@ -21,8 +21,8 @@ from cnnkern.graph import Array, Graph, Shape, Symbol
 class StepInfo(NamedTuple):
     """What one step of a plan computes and how.
 
-    layer: state-dict name of the layer that it belongs to; shapes and blocked: of the kernel's arguments;
-    alternatives: the algorithms that could serve, with predicted nanoseconds, the chosen one first; multiply_adds: of
+    layer: state-dict name of the layer that it belongs to; shapes and layouts ("plain", "blocked", "lanes"): of the
+    kernel's arguments; alternatives: the algorithms that could serve, with predicted nanoseconds, the chosen one first; multiply_adds: of
     the operation as defined, whatever the algorithm saves; bytes: read and written, each tensor once, weights as they
     are packed, and what one phase hands to the next; weight_bytes: those of them that are constants; times: how often
     it runs, each time on so many other images as its shapes say (nanoseconds, bytes and multiply-adds are of all
@@ -33,7 +33,7 @@ class StepInfo(NamedTuple):
     op: str
     algorithm: str
     shapes: tuple[Shape | None, ...]
-    blocked: tuple[bool, ...]
+    layouts: tuple[str, ...]
     predicted_ns: float
     alternatives: tuple[tuple[str, float], ...]
     multiply_adds: int
@@ -58,22 +58,22 @@ class Frozen:
     def _build(self, packed: Any | None, options: Options) -> None:
         self.plan = _core.Plan(packed, options.winograd)
         names = labels(self.graph, options.names)
-        self._layout = Layout(self.graph, options, names, self._rounds.parts)
+        self._layout = best_layout(self.graph, options, names, self._rounds.parts)
         self._views = channel_views(self._layout)
         self._borders = self._common_borders()
-        self._tensor: dict[tuple[Symbol, bool], int] = {}  # symbol, blocked?
+        self._tensor: dict[tuple[Symbol, str], int] = {}  # by symbol and layout
         self._life: dict[int, list[int]] = {}  # arena tensors: first and last step
         self._inside: dict[int, int] = {}  # tensors that live in another one, and that one
         self._times = self._rounds.times  # of the steps that are added
         self._root = self._aliases()
         for index, symbol in enumerate(self.inputs):
-            self.plan.input(self._new(symbol, False), index)
+            self.plan.input(self._new(symbol, "plain"), index)
         for part, whole in self._rounds.parts.items():
             if whole in self.inputs:
-                self._tensor[part, False] = self.plan.part(self._tensor[whole, False], part.shape[0])
+                self._tensor[part, "plain"] = self.plan.part(self._tensor[whole, "plain"], part.shape[0])
         for symbol, value in self.graph.constants.items():
             array, scale = value if isinstance(value, Scaled) else (value, None)
-            self.plan.constant(self._new(symbol, False), np.require(array, requirements=["C", "A"]), scale)
+            self.plan.constant(self._new(symbol, "plain"), np.require(array, requirements=["C", "A"]), scale)
         late = self._claim_outputs()
         for index, (node, uses) in enumerate(zip(self.graph.nodes, self._layout.uses, strict=True)):
             if index == self._rounds.nodes:
@@ -90,9 +90,9 @@ class Frozen:
         self._layer = ""
         for tensor, symbol in late:
             root = self._root[symbol]
-            blocked = (root, True) in self._tensor and (root, False) not in self._tensor
-            views = {} if blocked else {1: root.shape}
-            self._step("copy", {}, [self._get(root, blocked), tensor], views, (symbol, symbol), (blocked, False))
+            source = self._existing(root) or "plain"
+            views = {1: root.shape} if source == "plain" else {}
+            self._step("copy", {}, [self._get(root, source), tensor], views, (symbol, symbol), (source, "plain"))
         sizes = {tensor: self.plan.bytes(tensor) for tensor in self._life}
         offsets, arena_bytes = plan_memory([Lifetime(t, sizes[t], *life) for t, life in self._life.items()])
         for tensor, offset in offsets.items():
@@ -129,74 +129,82 @@ class Frozen:
             symbol
             for uses in self._layout.uses
             for use in uses
-            for (symbol, _), blocked, written in zip(
-                use.call.args, use.blocked, _core.op_arguments(use.call.op)[1], strict=True
+            for (symbol, _), layout, written in zip(
+                use.call.args, use.layouts, _core.op_arguments(use.call.op)[1], strict=True
             )
-            if written and not blocked and symbol is not None
+            if written and layout == "plain" and symbol is not None
         }
         written_plain |= {whole for part, whole in self._rounds.parts.items() if part in written_plain}
         for index, symbol in enumerate(self.graph.outputs):
             root = self._root[symbol]
-            key = (root, False)
+            key = (root, "plain")
             if root in written_plain and key not in self._tensor:
-                tensor = self._new(root, False)
+                tensor = self._new(root, "plain")
             else:
                 tensor = self.plan.tensor(root.shape)
                 late.append((tensor, symbol))
             self.plan.output(tensor, index)
         return late
 
-    def _new(self, symbol: Symbol, blocked: bool) -> int:
-        border = self._borders.get(symbol, NO_BORDER) if blocked else NO_BORDER
-        tensor: int = self.plan.tensor(symbol.shape, blocked, list(border))
-        self._tensor[symbol, blocked] = tensor
+    def _existing(self, symbol: Symbol) -> str | None:
+        """A layout in which a tensor of the symbol exists: plain if there is one."""
+        return next((layout for layout in ("plain", "blocked", "lanes") if (symbol, layout) in self._tensor), None)
+
+    def _new(self, symbol: Symbol, layout: str) -> int:
+        border = NO_BORDER if layout == "plain" else self._borders.get(symbol, NO_BORDER)
+        tensor: int = self.plan.tensor(symbol.shape, layout, list(border))
+        self._tensor[symbol, layout] = tensor
         return tensor
 
-    def _get(self, symbol: Symbol, blocked: bool) -> int:
-        """The tensor of a symbol in a layout; made by a reorder if it exists only in the other."""
-        root = symbol if blocked else self._root[symbol]
-        if blocked and root in self._views:
+    def _get(self, symbol: Symbol, layout: str) -> int:
+        """The tensor of a symbol in a layout; made by a reorder if it exists only in another."""
+        plain = layout == "plain"
+        root = self._root[symbol] if plain else symbol
+        if layout == "blocked" and root in self._views:
             return self._view(root)
-        tensor = self._tensor.get((root, blocked))
+        tensor = self._tensor.get((root, layout))
         if tensor is None:
-            source = self._tensor.get((root, not blocked))
-            if source is None:  # an alias that is wanted blocked: from the memory that it shares
-                source = self._get(symbol, False)
-            tensor = self._arena(root, blocked)
-            shape = symbol.shape
-            views = {0: shape} if blocked and self._root[symbol].shape != shape else {}
-            self._step("copy", {}, [source, tensor], views, (symbol, symbol), (not blocked, blocked))
+            found = self._existing(root)
+            if plain and found is not None:
+                source, before = self._tensor[root, found], found
+            else:  # by way of the plain map, which may be the memory that an alias shares
+                source, before = self._get(symbol, "plain"), "plain"
+            tensor = self._arena(root, layout)
+            views = {} if plain or self._root[symbol].shape == symbol.shape else {0: symbol.shape}
+            self._step("copy", {}, [source, tensor], views, (symbol, symbol), (before, layout))
         return tensor
 
     def _view(self, symbol: Symbol) -> int:
         """The tensor of a blocked map that lives inside another."""
-        tensor = self._tensor.get((symbol, True))
+        tensor = self._tensor.get((symbol, "blocked"))
         if tensor is None:
             root, channel = self._views[symbol]
-            whole = self._tensor.get((root, True))
+            whole = self._tensor.get((root, "blocked"))
             if whole is None:
-                whole = self._get(root, True) if (root, False) in self._tensor else self._arena(root, True)
-            tensor = self._tensor[symbol, True] = self.plan.view(whole, symbol.shape, channel)
+                exists = self._existing(root) is not None
+                whole = self._get(root, "blocked") if exists else self._arena(root, "blocked")
+            tensor = self._tensor[symbol, "blocked"] = self.plan.view(whole, symbol.shape, channel)
             self._inside[tensor] = self._inside.get(whole, whole)
         return tensor
 
-    def _part(self, symbol: Symbol, blocked: bool) -> int:
+    def _part(self, symbol: Symbol, layout: str) -> int:
         """A tensor for some images of a map that the steps after the rounds read as a whole."""
         whole = self._rounds.parts[symbol]
-        around = self._tensor.get((whole, blocked))
+        around = self._tensor.get((whole, layout))
         if around is None:
-            around = self._view(whole) if blocked and whole in self._views else self._arena(whole, blocked)
+            viewed = layout == "blocked" and whole in self._views
+            around = self._view(whole) if viewed else self._arena(whole, layout)
         root = self._inside.get(around, around)
         if root in self._life:
             self._life[root][0] = 0  # all rounds leave it alone
         tensor: int = self.plan.part(around, symbol.shape[0])
-        self._tensor[symbol, blocked] = tensor
+        self._tensor[symbol, layout] = tensor
         self._inside[tensor] = root
         return tensor
 
-    def _in_place(self, call: Any, blocked: tuple[bool, ...]) -> bool:
+    def _in_place(self, call: Any, layouts: tuple[str, ...]) -> bool:
         """Does this copy find its data where it would write them?"""
-        if call.op != "copy" or not all(blocked):
+        if call.op != "copy" or layouts != ("blocked", "blocked"):
             return False
         (x, _), (y, _) = call.args
         if x not in self._views and y not in self._views:
@@ -204,33 +212,33 @@ class Frozen:
         source, target = place(self._views, x), place(self._views, y)
         return source == View(target.root, target.channel + call.attrs["offset"][1])
 
-    def _arena(self, symbol: Symbol, blocked: bool) -> int:
+    def _arena(self, symbol: Symbol, layout: str) -> int:
         if symbol in self._rounds.parts and self._rounds.parts[symbol] not in self.inputs:
-            return self._part(symbol, blocked)
-        tensor = self._new(symbol, blocked)
+            return self._part(symbol, layout)
+        tensor = self._new(symbol, layout)
         self._life[tensor] = [len(self.steps), len(self.steps)]
         return tensor
 
     def _add(self, use: Use, macs: int) -> None:
-        call, blocked, algorithm, _ = use
-        if self._in_place(call, blocked):
-            self._get(call.args[0][0], True)
-            self._get(call.args[1][0], True)
+        call, layouts, algorithm, _ = use
+        if self._in_place(call, layouts):
+            self._get(call.args[0][0], "blocked")
+            self._get(call.args[1][0], "blocked")
             return
         _, written, _ = _core.op_arguments(call.op)
         tensors, views = [], {}
-        for i, (symbol, shape) in enumerate(call.args):
+        for i, ((symbol, shape), layout) in enumerate(zip(call.args, layouts, strict=True)):
             if symbol is None:
                 tensors.append(-1)
                 continue
-            known = (self._root[symbol], False) in self._tensor or (symbol, True) in self._tensor
-            if written[i] and not known and not (blocked[i] and symbol in self._views):
-                tensors.append(self._arena(symbol, blocked[i]))
+            known = (self._root[symbol], "plain") in self._tensor or self._existing(symbol) is not None
+            if written[i] and not known and not (layout == "blocked" and symbol in self._views):
+                tensors.append(self._arena(symbol, layout))
             else:
-                tensors.append(self._get(symbol, blocked[i]))
-            if not blocked[i]:
+                tensors.append(self._get(symbol, layout))
+            if layout == "plain":
                 views[i] = shape
-        self._step(call.op, call.attrs, tensors, views, [symbol for symbol, _ in call.args], blocked, macs, algorithm)
+        self._step(call.op, call.attrs, tensors, views, [symbol for symbol, _ in call.args], layouts, macs, algorithm)
 
     def _step(
         self,
@@ -239,7 +247,7 @@ class Frozen:
         tensors: list[int],
         views: Any,
         symbols: Any,
-        blocked: tuple[bool, ...],
+        layouts: tuple[str, ...],
         macs: int = 0,
         algorithm: str = "",
     ) -> None:
@@ -257,7 +265,7 @@ class Frozen:
                 op,
                 report["algorithm"],
                 shapes,
-                tuple(blocked),
+                layouts,
                 report["predicted_ns"] * self._times,
                 tuple((name, ns * self._times) for name, ns in report["alternatives"]),
                 macs * self._times,

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from cnnkern import _core
+from cnnkern.engine.layout import fills_lanes, in_layout
 from cnnkern.graph import Array, KernelCall
 
 # Back to back in one plan, so that what the copies around them leave in the caches weighs little.
@@ -19,10 +20,10 @@ class KernelTime:
     kernel did.
     """
 
-    def __init__(self, call: KernelCall, blocked: Sequence[bool], algorithm: str, threads: int) -> None:
+    def __init__(self, call: KernelCall, layouts: Sequence[str], algorithm: str, threads: int) -> None:
         arrays = [None if value is None else value.reshape(shape) for value, shape in call.args]
         shapes = [None if array is None else array.shape for array in arrays]
-        _, borders = _core.plan_candidates(call.op, call.attrs, shapes, list(blocked), True)
+        _, borders = _core.plan_candidates(call.op, call.attrs, shapes, list(layouts), True)
         written = _core.op_arguments(call.op)[1]
         self._threads = threads
         self._plan = _core.Plan(_core.PackedWeights())
@@ -32,13 +33,13 @@ class KernelTime:
         self._copies = 0
         arena = 0
         tensors = []
-        for array, border, in_blocks, output in zip(arrays, borders, blocked, written, strict=True):
+        for array, border, layout, output in zip(arrays, borders, layouts, written, strict=True):
             if array is None:
                 tensors.append(-1)
                 continue
-            tensor: int = self._plan.tensor(array.shape, in_blocks, border if in_blocks else [])
+            tensor: int = self._plan.tensor(array.shape, layout, [] if layout == "plain" else border)
             tensors.append(tensor)
-            if not in_blocks:
+            if layout == "plain":
                 self._plan.constant(tensor, array)
                 continue
             self._plan.arena(tensor, arena)
@@ -65,14 +66,20 @@ class KernelTime:
         return self._now
 
 
-def layouts(call: KernelCall) -> Iterator[tuple[str, list[bool]]]:
-    """Layouts that a call's arguments may have, by name, with which are blocked: "plain", "blocked", and mixtures."""
+def layouts(call: KernelCall) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Layouts that a call's arguments may have, by name: "plain", "blocked", mixtures of the two, and "lanes"."""
     may, _, _ = _core.op_arguments(call.op)
     maps = [allowed and value is not None for allowed, (value, _) in zip(may, call.args, strict=True)]
-    yield "plain", [False] * len(maps)
+    yield "plain", in_layout([False] * len(maps))
     if any(maps):
-        yield "blocked", maps
+        yield "blocked", in_layout(maps)
     if call.op in ("conv2d", "conv2d_grad_weight", "copy"):
-        yield "first", [False, *maps[1:]]
+        yield "first", in_layout([False, *maps[1:]])
     if call.op == "copy":
-        yield "last", [maps[0], False]
+        yield "last", in_layout([maps[0], False])
+    if any(maps) and _core.op_takes_lanes(call.op):
+        if all(fills_lanes(shape) for (_, shape), flag in zip(call.args, maps, strict=True) if flag):
+            yield "lanes", in_layout(maps, "lanes")
+            if call.op == "copy":
+                yield "to lanes", ("plain", "lanes")
+                yield "from lanes", ("lanes", "plain")

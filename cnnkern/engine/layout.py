@@ -3,16 +3,19 @@
 
 Nodes are visited in program order. For each kernel call the layouts that some kernel serves are compared: the predicted
 time of the best kernel plus the reorders that its inputs would need. So reorders stand only where two worlds meet.
+
+Networks of few channels, which would leave most lanes of a block empty, may do better with images in the lanes: of whole
+plans with and without them the one of less predicted time is taken.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from typing import Any, NamedTuple
 
 from cnnkern import _core
 from cnnkern.engine.options import Options
-from cnnkern.graph import Graph, KernelCall, Node, Symbol
+from cnnkern.graph import Graph, KernelCall, Node, Shape, Symbol
 
 Border = tuple[int, ...]  # front, back, top, bottom, left, right
 NO_BORDER: Border = (0, 0, 0, 0, 0, 0)
@@ -23,32 +26,39 @@ _REORDER_NS = 1000.0
 
 
 class Use(NamedTuple):
-    """A kernel call, for each argument whether it is taken blocked, and the algorithm that it must have, or "".
+    """A kernel call, the layout of each argument ("plain", "blocked" or "lanes"), and the algorithm that it must have,
+    or "".
 
     ns: predicted time with the reorders of its inputs, 0 of the pieces of a concatenation.
     """
 
     call: KernelCall
-    blocked: tuple[bool, ...]
+    layouts: tuple[str, ...]
     algorithm: str = ""
     ns: float = 0.0
 
 
 class Layout:
-    """The result: `uses` per node (parallel to graph.nodes), `border` of every symbol that is kept blocked."""
+    """The result: `uses` per node (parallel to graph.nodes), `border` of every symbol that is not kept plain."""
 
     def __init__(
-        self, graph: Graph, options: Options, names: Mapping[Node, str], parts: Mapping[Symbol, Symbol] | None = None
+        self,
+        graph: Graph,
+        options: Options,
+        names: Mapping[Node, str],
+        parts: Mapping[Symbol, Symbol] | None = None,
+        lanes: bool = False,
     ) -> None:
         """names: the labels under which `options` may give nodes their algorithm; parts: symbols that are some images
-        of another one, and share its layout."""
+        of another one, and share its layout; lanes: may maps be images in lanes?"""
         self._options = options
         self._whole = parts or {}
+        self._lanes = lanes
         self.uses: list[list[Use]] = []
         self.border: dict[Symbol, Border] = {}
-        self._blocked: dict[Symbol, bool] = {}  # the layout in which a symbol is produced
+        self._produced: dict[Symbol, str] = {}  # the layout in which a symbol is produced
         lowered = _lowered(graph)
-        self._wants_blocked = self._readers_that_want_blocked(graph, lowered)
+        self._wanted = self._wanted_by_readers(graph, lowered)
         for node, calls in zip(graph.nodes, lowered, strict=True):
             if len(calls) > 1:
                 self.uses.append(self._pieces(calls))
@@ -60,9 +70,18 @@ class Layout:
         """The symbol whose layout this one shares, which may be itself."""
         return self._whole.get(symbol, symbol)
 
+    @property
+    def ns(self) -> float:
+        """Predicted time of everything."""
+        return sum(use.ns for uses in self.uses for use in uses)
+
+    def produced(self, symbol: Symbol) -> str:
+        """The layout in which a step, or the caller, writes this map."""
+        return self._produced.get(self._home(symbol), "plain")
+
     def produced_blocked(self, symbol: Symbol) -> bool:
         """Is this map computed by a step that writes it blocked?"""
-        return self._blocked.get(self._home(symbol), False)
+        return self.produced(symbol) == "blocked"
 
     def _pieces(self, calls: list[KernelCall]) -> list[Use]:
         """Several copies into one result (a concatenation): blocked if the pieces are and fall on whole blocks."""
@@ -72,31 +91,35 @@ class Layout:
         )
         whole = all(call.args[0][0].shape[1] % 16 == 0 for call in calls[:-1])
         blocked = aligned and whole and any(self.produced_blocked(call.args[0][0]) for call in calls)
-        self._blocked[self._home(result)] = blocked
+        self._produced[self._home(result)] = "blocked" if blocked else "plain"
         if blocked:
             self.border.setdefault(result, NO_BORDER)
         return [
-            Use(call, (self.produced_blocked(call.args[0][0]) and _is_map(*call.args[0]), blocked)) for call in calls
+            Use(call, in_layout((self.produced_blocked(call.args[0][0]) and _is_map(*call.args[0]), blocked)))
+            for call in calls
         ]
 
     def _choose(self, call: KernelCall, algorithm: str, label: str) -> Use:
         maps, written, _ = _core.op_arguments(call.op)
         shapes = [shape for _, shape in call.args]
         able = [maps[i] and _is_map(*arg) for i, arg in enumerate(call.args)]
-        none = [False] * len(able)
-        options = [none]
+        options = [[False] * len(able)]
         if any(able):
             options.append(able)
             if call.op in ("conv2d", "conv2d_chain", "conv2d_grad_weight"):
                 options.append([flag and i != 0 for i, flag in enumerate(able)])
             if call.op == "copy":
                 options.append([self.produced_blocked(call.args[0][0]) and able[0], able[1]])
-        best: tuple[float, list[bool], list[Border]] | None = None
+        candidates = [in_layout(flags) for flags in options]
+        able_maps = [symbol for (symbol, _), flag in zip(call.args, able, strict=True) if flag]
+        if self._lanes and able_maps and all(fills_lanes(symbol.shape) for symbol in able_maps):
+            candidates.append(in_layout(able, "lanes"))
+        best: tuple[float, tuple[str, ...], list[Border]] | None = None
         known: set[str] = set()
-        for flags in options:
+        for layouts in candidates:
             try:
                 found, borders = _core.plan_candidates(
-                    call.op, call.attrs, shapes, flags, self._options.winograd or bool(algorithm)
+                    call.op, call.attrs, shapes, layouts, self._options.winograd or bool(algorithm)
                 )
             except ValueError:  # what cannot be said in this layout is no candidate
                 continue
@@ -105,10 +128,10 @@ class Layout:
             if not found:
                 continue
             cost = found[0][1] + sum(
-                self._reorder(symbol, flags[i], written[i]) for i, (symbol, _) in enumerate(call.args) if able[i]
+                self._reorder(symbol, layouts[i], written[i]) for i, (symbol, _) in enumerate(call.args) if able[i]
             )
             if best is None or cost < best[0]:
-                best = cost, flags, borders
+                best = cost, layouts, borders
         if best is None and algorithm:
             raise ValueError(
                 f"compile: algorithms gives {label!r} {algorithm!r}, which cannot serve it; "
@@ -116,34 +139,46 @@ class Layout:
             )
         if best is None:
             raise ValueError(f"compile: no kernel can serve {call.op} on {shapes}")
-        ns, flags, borders = best
-        for (symbol, _), flag, border, output in zip(call.args, flags, borders, written, strict=True):
-            if flag and symbol is not None:
+        ns, layouts, borders = best
+        for (symbol, _), layout, border, output in zip(call.args, layouts, borders, written, strict=True):
+            if layout != "plain" and symbol is not None:
                 self.border[symbol] = widest(self.border.get(symbol, NO_BORDER), border)
             if output and symbol is not None:
-                self._blocked[self._home(symbol)] = flag
-        return Use(call, tuple(flags), algorithm, ns)
+                self._produced[self._home(symbol)] = layout
+        return Use(call, layouts, algorithm, ns)
 
-    def _reorder(self, symbol: Symbol, blocked: bool, output: bool) -> float:
+    def _reorder(self, symbol: Symbol, layout: str, output: bool) -> float:
         """Predicted time of bringing an input into the wanted layout, or of what the readers of an output will need."""
-        wanted = self._wants_blocked.get(self._home(symbol), blocked)
-        has = blocked == (wanted if output else self.produced_blocked(symbol))
-        return 0.0 if has else _REORDER_NS + symbol.size * _REORDER_NS_PER_ELEMENT
+        other = self._wanted.get(self._home(symbol), layout) if output else self.produced(symbol)
+        steps = 0 if layout == other else 1 if "plain" in (layout, other) else 2  # the way leads through a plain map
+        return steps * (_REORDER_NS + symbol.size * _REORDER_NS_PER_ELEMENT)
 
-    def _readers_that_want_blocked(self, graph: Graph, lowered: list[list[KernelCall]]) -> dict[Symbol, bool]:
-        """For each map: has some reader only blocked kernels, or none (a reshape or an output wants it plain)?"""
-        wants: dict[Symbol, bool] = {}
+    def _wanted_by_readers(self, graph: Graph, lowered: list[list[KernelCall]]) -> dict[Symbol, str]:
+        """For each map the layout that some reader's kernels are best at; a reshape or an output wants it plain."""
+        wanted: dict[Symbol, str] = {}
         for node, calls in zip(graph.nodes, lowered, strict=True):
             for call in calls:
                 maps, written, _ = _core.op_arguments(call.op)
                 for i, (symbol, shape) in enumerate(call.args):
                     if not written[i] and _is_map(symbol, shape) and maps[i]:
-                        wants[self._home(symbol)] = True
+                        lanes = self._lanes and fills_lanes(symbol.shape) and _core.op_takes_lanes(call.op)
+                        wanted[self._home(symbol)] = "lanes" if lanes else "blocked"
             if not calls and node.inputs[0] is not None:
-                wants.setdefault(self._home(node.inputs[0]), False)
+                wanted.setdefault(self._home(node.inputs[0]), "plain")
         for symbol in graph.outputs:
-            wants.setdefault(symbol, False)
-        return wants
+            wanted.setdefault(symbol, "plain")
+        return wanted
+
+
+def best_layout(
+    graph: Graph, options: Options, names: Mapping[Node, str], parts: Mapping[Symbol, Symbol] | None = None
+) -> Layout:
+    """Of the layouts with and without images in lanes the one of less predicted time."""
+    layout = Layout(graph, options, names, parts)
+    if parts or not _few_channels(layout):
+        return layout
+    lanes = Layout(graph, options, names, lanes=True)
+    return lanes if lanes.ns < layout.ns else layout
 
 
 def _lowered(graph: Graph) -> list[list[KernelCall]]:
@@ -164,6 +199,22 @@ def _without_unread(call: KernelCall, read: Set[Symbol | None]) -> KernelCall:
     ]
     args = [(None, None) if drop else arg for arg, drop in zip(call.args, unread, strict=True)]
     return KernelCall(call.op, call.attrs, args)
+
+
+def _few_channels(layout: Layout) -> bool:
+    """Does a convolution of many images make fewer channels than a block has?"""
+    results = [use.call.args[4][0] for uses in layout.uses for use in uses if use.call.op == "conv2d"]
+    return any(fills_lanes(y.shape) and y.shape[1] < 16 for y in results)
+
+
+def fills_lanes(shape: Shape) -> bool:
+    """Is this the shape of images of one plane, a multiple of 16 of them?"""
+    return len(shape) in (3, 4) and shape[0] % 16 == 0
+
+
+def in_layout(flags: Iterable[bool], layout: str = "blocked") -> tuple[str, ...]:
+    """For each argument whose flag is set this layout, for the others "plain"."""
+    return tuple(layout if flag else "plain" for flag in flags)
 
 
 def _is_map(value: Any, shape: tuple[int, ...] | None) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-from cnnkern.engine.layout import Layout
+from cnnkern.engine.layout import best_layout
 from cnnkern.engine.options import Options, labels
 from cnnkern.graph import Graph, Node, Symbol
 
@@ -125,7 +125,7 @@ def _keeps_images_apart(node: Node, graph: Graph) -> bool:
 
 def _predicted(graph: Graph, options: Options) -> list[float]:
     """Nanoseconds of every node."""
-    layout = Layout(graph, options, labels(graph, options.names))
+    layout = best_layout(graph, options, labels(graph, options.names))
     return [sum(use.ns for use in uses) for uses in layout.uses]
 
 

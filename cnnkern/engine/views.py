@@ -29,11 +29,11 @@ def channel_views(layout: Layout) -> dict[Symbol, View]:
     """
     views: dict[Symbol, View] = {}
     for uses in reversed(layout.uses):
-        calls = [use.call for use in uses if use.call.op == "copy" and all(use.blocked)]
+        calls = [use.call for use in uses if use.call.op == "copy" and set(use.layouts) == {"blocked"}]
         if len(calls) == len(uses) > 1:
             _place_pieces(calls, layout, views)
     for uses in layout.uses:
-        if len(uses) == 1 and uses[0].call.op == "copy" and all(uses[0].blocked):
+        if len(uses) == 1 and uses[0].call.op == "copy" and set(uses[0].layouts) == {"blocked"}:
             _place_slice(uses[0].call, views)
     return views
 

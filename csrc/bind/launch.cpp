@@ -92,6 +92,9 @@ void bind_launch(py::module_& m) {
         return std::make_tuple(maps, outputs, optional);
       },
       py::arg("op"), "For each argument: may it be blocked, is it written, may it be left out.");
+  m.def(
+      "op_takes_lanes", [](const std::string& name) { return op_info(name).lanes != Lanes::kNone; }, py::arg("op"),
+      "May its maps be images in lanes?");
   m.def("algorithms", &algorithms, py::arg("op"), py::arg("attributes"), py::arg("shapes"),
         "(algorithm, layout, predicted nanoseconds) of everything that can serve an eager call, the cheapest first.");
 }

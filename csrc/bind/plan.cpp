@@ -15,13 +15,24 @@ Border read_border(const std::vector<int32_t>& border) {
   return b;
 }
 
+Layout read_layout(const std::string& name) {
+  if (name == "blocked") return Layout::kBlocked;
+  if (name == "lanes") return Layout::kLanes;
+  require(name == "plain", "plan", "a layout is 'plain', 'blocked' or 'lanes', found '" + name + "'");
+  return Layout::kPlain;
+}
+
+Tensor in_layout(const Tensor& plain, Layout layout, const Border& border) {
+  if (layout == Layout::kPlain) return plain;
+  return layout == Layout::kLanes ? lanes_tensor(plain, border) : blocked_tensor(plain, border);
+}
+
 // A Plan and the Python objects whose memory it uses.
 struct PyPlan {
   PyPlan(std::shared_ptr<PackedWeights> packed, bool winograd) : plan(std::move(packed), winograd) {}
 
-  int tensor(const py::handle& shape, bool blocked, const std::vector<int32_t>& border) {
-    const Tensor plain = read_shape(shape);
-    return plan.add_tensor(blocked ? blocked_tensor(plain, read_border(border)) : plain);
+  int tensor(const py::handle& shape, const std::string& layout, const std::vector<int32_t>& border) {
+    return plan.add_tensor(in_layout(read_shape(shape), read_layout(layout), read_border(border)));
   }
 
   void constant(int tensor, const py::array& array, const py::object& scale) {
@@ -97,7 +108,7 @@ void bind_plan(py::module_& m) {
   py::class_<PyPlan>(m, "Plan", "A frozen list of prepared steps over one arena.")
       .def(py::init<std::shared_ptr<PackedWeights>, bool>(), py::arg("packed").none(true) = nullptr,
            py::arg("winograd") = false)
-      .def("tensor", &PyPlan::tensor, py::arg("shape"), py::arg("blocked") = false,
+      .def("tensor", &PyPlan::tensor, py::arg("shape"), py::arg("layout") = "plain",
            py::arg("border") = std::vector<int32_t>{}, "A new tensor; its number.")
       .def(
           "view",
@@ -139,7 +150,7 @@ void bind_plan(py::module_& m) {
   m.def(
       "plan_candidates",
       [](const std::string& name, const py::dict& attributes, const py::sequence& shapes,
-         const std::vector<bool>& blocked, bool winograd) {
+         const std::vector<std::string>& layouts, bool winograd) {
         const OpInfo& info = op_info(name);
         const Attributes read = read_attributes(attributes);
         Tensors plain(shapes.size());
@@ -149,17 +160,19 @@ void bind_plan(py::module_& m) {
         Tensors args = plain;
         py::list borders;
         for (size_t i = 0; i < args.size(); ++i) {
-          const Border b = args[i].present && blocked.at(i) ? border_needed(whole, static_cast<int>(i)) : Border{};
+          const Layout layout = read_layout(layouts.at(i));
+          const Border b = args[i].present ? border_needed(whole, static_cast<int>(i), layout) : Border{};
           borders.append(py::make_tuple(b.before[0], b.after[0], b.before[1], b.after[1], b.before[2], b.after[2]));
-          if (args[i].present && blocked.at(i)) args[i] = blocked_tensor(args[i], b);
+          if (args[i].present) args[i] = in_layout(args[i], layout, b);
         }
         py::list found;
         for (const Choice& choice : choices(make_op(info, read, args), "", winograd))
           found.append(py::make_tuple(choice.kernel->name, choice.variant.ns));
         return py::make_tuple(found, borders);
       },
-      py::arg("op"), py::arg("attributes"), py::arg("shapes"), py::arg("blocked"), py::arg("winograd") = false,
-      "([(algorithm, predicted nanoseconds)], [border wanted per argument]) with the marked arguments blocked.");
+      py::arg("op"), py::arg("attributes"), py::arg("shapes"), py::arg("layouts"), py::arg("winograd") = false,
+      "([(algorithm, predicted nanoseconds)], [border wanted per argument]) with the arguments in these layouts: 'plain', "
+      "'blocked' or, of 16 images at a time, 'lanes'.");
 }
 
 }  // namespace cnnkern

@@ -8,12 +8,13 @@
 
 namespace cnnkern {
 
-constexpr int kBlock = 16;     // channels per block of the blocked layout, on every instruction set
+constexpr int kBlock = 16;     // channels per block of the blocked layout, images in the lanes, on every instruction set
 constexpr int kMaxArgs = 12;   // tensors of one operation
 
 enum class Layout : int32_t {
   kPlain,    // [n][c][d][h][w]: channel stride sc, pixel stride 1
   kBlocked,  // [n][c / 16][d][h][w][c % 16]: channel-block stride sc, pixel stride 16; lanes beyond C hold zero
+  kLanes,    // [n / 16][c][h][w][n % 16], images in the lanes: stride of 16 images sn, channel stride sc, pixel stride 16
 };
 
 // Shape and strides of one argument. Its pointer (kept apart: see Context) points at element (0, 0, 0, 0, 0); a border is

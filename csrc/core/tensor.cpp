@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "core/tensor.hpp"
 
+#include <algorithm>
+
 #include "core/check.hpp"
 
 namespace cnnkern {
@@ -41,6 +43,46 @@ Tensor blocked_tensor(const Tensor& shape, const Border& border) {
   return t;
 }
 
+Tensor lanes_tensor(const Tensor& shape, const Border& border) {
+  require(shape.n % kBlock == 0 && shape.d == 1, "tensor", "only multiples of 16 images of one plane fill lanes");
+  Tensor t = shape;
+  t.n /= kBlock, t.c = checked_product(t.c, kBlock, "tensor");
+  t = blocked_tensor(t, border);
+  t.layout = Layout::kLanes;
+  t.n = shape.n, t.c = shape.c;
+  return t;
+}
+
+Tensor lanes_as_blocked(const Tensor& t) {
+  if (t.layout != Layout::kLanes) return t;
+  Tensor seen = t;
+  seen.layout = Layout::kBlocked;
+  seen.n /= kBlock, seen.c *= kBlock;
+  return seen;
+}
+
+Tensor lanes_as_plain(const Tensor& t) {
+  if (t.layout != Layout::kLanes) return t;
+  Tensor seen = t;
+  seen.layout = Layout::kPlain;
+  seen.n /= kBlock, seen.w *= kBlock;
+  std::fill_n(seen.before, 3, 0), std::fill_n(seen.after, 3, 0);
+  return seen;
+}
+
+Tensor images_as_channels(const Tensor& t) {
+  require(t.n % kBlock == 0 && t.d == 1, "tensor", "only multiples of 16 images of one plane fill lanes");
+  Tensor seen = t;
+  if (t.layout == Layout::kLanes) {
+    seen.layout = Layout::kBlocked;
+    seen.sc = t.sn, seen.sd = t.sc;
+  } else {
+    seen.sn = kBlock * t.sn, seen.sc = t.sn, seen.sd = t.sc;
+  }
+  seen.n /= kBlock, seen.c = kBlock, seen.d = t.c;
+  return seen;
+}
+
 Tensor planes_as_channels(const Tensor& plain) {
   Tensor t = plain;
   t.c = checked_product(plain.n, plain.c, "tensor");
@@ -49,7 +91,7 @@ Tensor planes_as_channels(const Tensor& plain) {
   return t;
 }
 
-int64_t tensor_bytes(const Tensor& t) { return (t.n * t.sn * 4 + 63) / 64 * 64; }
+int64_t tensor_bytes(const Tensor& t) { return (lanes_as_blocked(t).n * t.sn * 4 + 63) / 64 * 64; }
 
 int64_t origin_offset(const Tensor& t) {
   if (t.layout == Layout::kPlain) return 0;

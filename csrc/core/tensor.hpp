@@ -16,6 +16,15 @@ Tensor plain_tensor(const int64_t* shape, int rank);
 // The same shape in blocks of 16 channels with a border. Channel-block strides are an odd number of cache lines, so that
 // walking the channel blocks of a 56 x 56 map (49 * 4096 bytes) does not stay in one set of the cache.
 Tensor blocked_tensor(const Tensor& shape, const Border& border);
+// The same shape with 16 images in the lanes of each channel, as long as their number is a multiple of 16 and there is one
+// plane. For maps of few channels, of which a block would be mostly zeros.
+Tensor lanes_tensor(const Tensor& shape, const Border& border);
+// Images in lanes as kernels that do not know of them can take them: 16 times as many channels, of 16 times fewer images,
+// in blocks; a plain map of pixels 16 times as many; and the same images as 16 channels, in a block, each with a plane per
+// channel. Other layouts stay as they are, but in the last case.
+Tensor lanes_as_blocked(const Tensor& t);
+Tensor lanes_as_plain(const Tensor& t);
+Tensor images_as_channels(const Tensor& t);
 // The same elements seen as one image of n * c channels (planes are independent in pooling).
 Tensor planes_as_channels(const Tensor& plain);
 

@@ -116,7 +116,7 @@ int Plan::add_view(int whole, const Tensor& plain, int64_t channel) {
 int Plan::add_part(int whole, int64_t images) {
   require(!frozen_, "plan", "is frozen");
   Tensor t = slots_.at(whole).tensor;
-  require(images > 0 && t.n % images == 0, "plan", "parts must divide the images");
+  require(images > 0 && t.n % images == 0 && t.layout != Layout::kLanes, "plan", "parts must divide the images");
   t.n = images;
   slots_.push_back({t, Place::kInside, 0, images * t.sn, whole, nullptr});
   return static_cast<int>(slots_.size()) - 1;
@@ -183,7 +183,7 @@ StepReport Plan::add_step(const std::string& name, const Attributes& attributes,
       t = views[i];
     }
     tensors.push_back(t);
-    if (args[i] >= 0 && (info.outputs >> i & 1) && t.layout == Layout::kBlocked) {
+    if (args[i] >= 0 && (info.outputs >> i & 1) && t.layout != Layout::kPlain) {
       Border border;
       std::copy(t.before, t.before + 3, border.before);
       std::copy(t.after, t.after + 3, border.after);
@@ -324,7 +324,7 @@ Step Plan::Run::make_step(size_t index, int round, int owner) const {
   step.pack = entry.pack;
   step.packed = entry.pack ? pack : entry.packed ? entry.packed->data() : nullptr;
   for (int tensor : entry.zero) {
-    step.zero_tensor[step.zero_count] = plan.slots_[tensor].tensor;
+    step.zero_tensor[step.zero_count] = lanes_as_blocked(plan.slots_[tensor].tensor);
     step.zero_pointer[step.zero_count++] = static_cast<float*>(resolve(plan.slots_[tensor], round, owner));
   }
   if (index + 1 < plan.entries_.size())

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "ops/ops.hpp"
 
+#include <algorithm>
+
 #include "core/check.hpp"
 
 namespace cnnkern {
@@ -13,30 +15,30 @@ constexpr unsigned bits(int first, Rest... rest) {
 }
 
 const OpInfo kOps[] = {
-    // name, kind, arguments, maps, outputs, integers, optional, planewise, make
-    {"conv2d", OpKind::kConv2d, 5, bits(0, 3, 4), bits(4), 0, bits(2, 3), false, make_conv2d},
+    // name, kind, arguments, maps, outputs, integers, optional, planewise, make, lanes
+    {"conv2d", OpKind::kConv2d, 5, bits(0, 3, 4), bits(4), 0, bits(2, 3), false, make_conv2d, Lanes::kKnown},
     {"conv2d_scaled", OpKind::kConv2dScaled, 8, bits(0, 3, 4, 5), bits(4), 0, bits(2, 3, 6, 7), false, make_conv2d},
-    {"conv2d_grad_input", OpKind::kConv2dGradInput, 5, bits(0, 2, 3, 4), bits(4), 0, bits(2, 3), false, make_conv2d},
-    {"conv2d_grad_weight", OpKind::kConv2dGradWeight, 3, bits(0, 1), bits(2), 0, 0, false, make_conv2d},
+    {"conv2d_grad_input", OpKind::kConv2dGradInput, 5, bits(0, 2, 3, 4), bits(4), 0, bits(2, 3), false, make_conv2d, Lanes::kKnown},
+    {"conv2d_grad_weight", OpKind::kConv2dGradWeight, 3, bits(0, 1), bits(2), 0, 0, false, make_conv2d, Lanes::kKnown},
     {"conv2d_chain", OpKind::kConv2dChain, 5, bits(0, 3, 4), bits(4), 0, bits(3), false, make_conv2d_chain},
     {"matmul", OpKind::kMatmul, 4, 0, bits(3), 0, bits(2), false, make_matmul},
-    {"max_pool2d", OpKind::kMaxPool2d, 3, bits(0, 1, 2), bits(1, 2), bits(2), bits(2), true, make_pool2d},
-    {"max_pool2d_grad", OpKind::kMaxPool2dGrad, 3, bits(0, 1, 2), bits(2), bits(1), 0, true, make_pool2d},
-    {"avg_pool2d", OpKind::kAvgPool2d, 2, bits(0, 1), bits(1), 0, 0, true, make_pool2d},
-    {"avg_pool2d_grad", OpKind::kAvgPool2dGrad, 2, bits(0, 1), bits(1), 0, 0, true, make_pool2d},
+    {"max_pool2d", OpKind::kMaxPool2d, 3, bits(0, 1, 2), bits(1, 2), bits(2), bits(2), true, make_pool2d, Lanes::kBlocked},
+    {"max_pool2d_grad", OpKind::kMaxPool2dGrad, 3, bits(0, 1, 2), bits(2), bits(1), 0, true, make_pool2d, Lanes::kBlocked},
+    {"avg_pool2d", OpKind::kAvgPool2d, 2, bits(0, 1), bits(1), 0, 0, true, make_pool2d, Lanes::kBlocked},
+    {"avg_pool2d_grad", OpKind::kAvgPool2dGrad, 2, bits(0, 1), bits(1), 0, 0, true, make_pool2d, Lanes::kBlocked},
     {"max_unpool", OpKind::kMaxPool2dGrad, 3, 0, bits(2), bits(1), 0, false, make_max_unpool},
     {"max_unpool_grad", OpKind::kMaxPool2d, 3, 0, bits(1), bits(2), 0, false, make_max_unpool},
     {"fractional_max_pool", OpKind::kFractionalMaxPool, 4, 0, bits(2, 3), bits(3), 0, false, make_fractional_max_pool},
-    {"batch_norm", OpKind::kBatchNorm, 6, bits(0, 5), bits(5), 0, bits(3, 4), false, make_batch_norm},
+    {"batch_norm", OpKind::kBatchNorm, 6, bits(0, 5), bits(5), 0, bits(3, 4), false, make_batch_norm, Lanes::kPlain},
     {"batch_norm_training", OpKind::kBatchNormTraining, 9, bits(0, 5, 6), bits(3, 4, 6, 7, 8), 0, bits(1, 2, 3, 4, 5),
-     false, make_batch_norm},
+     false, make_batch_norm, Lanes::kPlain},
     {"batch_norm_grad", OpKind::kBatchNormGrad, 10, bits(0, 1, 6, 7), bits(7, 8, 9), 0, bits(4, 5, 6), false,
-     make_batch_norm},
-    {"unary", OpKind::kUnary, 2, bits(0, 1), bits(1), 0, 0, false, make_unary},
-    {"unary_grad", OpKind::kUnaryGrad, 3, bits(0, 1, 2), bits(2), 0, 0, false, make_unary},
-    {"binary", OpKind::kBinary, 3, bits(0, 1, 2), bits(2), 0, 0, false, make_binary},
-    {"sum_to", OpKind::kSumTo, 2, bits(0), bits(1), 0, 0, false, make_sum_to},
-    {"copy", OpKind::kCopy, 2, bits(0, 1), bits(1), 0, 0, false, make_copy},
+     make_batch_norm, Lanes::kPlain},
+    {"unary", OpKind::kUnary, 2, bits(0, 1), bits(1), 0, 0, false, make_unary, Lanes::kPlain},
+    {"unary_grad", OpKind::kUnaryGrad, 3, bits(0, 1, 2), bits(2), 0, 0, false, make_unary, Lanes::kPlain},
+    {"binary", OpKind::kBinary, 3, bits(0, 1, 2), bits(2), 0, 0, false, make_binary, Lanes::kPlain},
+    {"sum_to", OpKind::kSumTo, 2, bits(0), bits(1), 0, 0, false, make_sum_to, Lanes::kPlain},
+    {"copy", OpKind::kCopy, 2, bits(0, 1), bits(1), 0, 0, false, make_copy, Lanes::kReorder},
     {"softmax", OpKind::kSoftmax, 2, 0, bits(1), 0, 0, false, make_softmax},
     {"log_softmax", OpKind::kLogSoftmax, 2, 0, bits(1), 0, 0, false, make_softmax},
     {"softmax_grad", OpKind::kSoftmaxGrad, 3, 0, bits(2), 0, 0, false, make_softmax},
@@ -166,6 +168,32 @@ Epilogue read_epilogue(const char* op, const Attributes& attributes, bool long_o
   throw std::invalid_argument(std::string(op) + ": there is no activation '" + name + "' in an epilogue");
 }
 
+namespace {
+
+// The arguments as the operation's kernels can take them.
+Tensors without_lanes(const OpInfo& info, const Attributes& attributes, const Tensors& args) {
+  const auto in_lanes = [](const Tensor& t) { return t.layout == Layout::kLanes; };
+  Tensors seen = args;
+  if (info.lanes == Lanes::kKnown || std::none_of(args.begin(), args.end(), in_lanes)) return seen;
+  require(info.lanes != Lanes::kNone, info.name, "does not serve images in lanes");
+  const bool between = info.lanes == Lanes::kReorder && !std::all_of(args.begin(), args.end(), in_lanes);
+  if (info.lanes == Lanes::kReorder) {
+    const std::vector<int64_t> offset = attributes.list("offset");
+    const bool whole = std::all_of(offset.begin(), offset.end(), [](int64_t each) { return each == 0; });
+    require(whole && same_shape(args[0], args[1]), info.name, "images in lanes are copied as a whole");
+  }
+  for (Tensor& t : seen) {
+    require(!between || t.layout != Layout::kBlocked, info.name, "lanes hold either channels or images");
+    if (between)
+      t = images_as_channels(t);
+    else
+      t = info.lanes == Lanes::kBlocked ? lanes_as_blocked(t) : lanes_as_plain(t);
+  }
+  return seen;
+}
+
+}  // namespace
+
 Op make_op(const OpInfo& info, const Attributes& attributes, const Tensors& args) {
   require(static_cast<int>(args.size()) == info.arguments, info.name,
           "expects " + std::to_string(info.arguments) + " arguments, found " + std::to_string(args.size()));
@@ -176,12 +204,12 @@ Op make_op(const OpInfo& info, const Attributes& attributes, const Tensors& args
   }
   Op op{};
   op.kind = info.kind;
-  info.make(info, attributes, args, op);
+  info.make(info, attributes, without_lanes(info, attributes, args), op);
   attributes.all_used(info.name);
   return op;
 }
 
-Border border_needed(const Op& op, int index) {
+Border border_needed(const Op& op, int index, Layout layout) {
   Border border;
   if (op.kind == OpKind::kConv2dChain) {
     Op first{};
@@ -195,8 +223,9 @@ Border border_needed(const Op& op, int index) {
   const bool gradient_input = op.kind == OpKind::kConv2dGradInput && index == Conv::kGiDy;
   const int64_t size[3] = {conv.x.d, conv.x.h, conv.x.w}, out[3] = {conv.y.d, conv.y.h, conv.y.w};
   const int64_t taps[3] = {conv.w.d, conv.w.h, conv.w.w};
-  if (!forward_input && !gradient_input) return border;
-  for (int i = 0; i < 3; ++i) {
+  if (layout == Layout::kPlain || (!forward_input && !gradient_input)) return border;
+  const bool sides = layout == Layout::kLanes && op.kind != OpKind::kConv2dGradWeight;
+  for (int i = sides ? 2 : 0; i < 3; ++i) {
     const int64_t reach = (taps[i] - 1) * conv.dilation[i];
     if (forward_input) {
       border.before[i] = static_cast<int32_t>(conv.padding[i]);

@@ -36,6 +36,10 @@ class Attributes {
 
 using Tensors = std::vector<Tensor>;  // in the operation's argument order; present = 0 where left out
 
+// How an operation's maps may be images in lanes: not at all; known to its kernels; or seen as blocked or as plain maps, which
+// is the same where every channel, or every element, is for itself. A reorder leads to and from plain maps.
+enum class Lanes { kNone, kKnown, kBlocked, kPlain, kReorder };
+
 struct OpInfo {
   const char* name;
   OpKind kind;
@@ -46,6 +50,7 @@ struct OpInfo {
   unsigned optional;  // bit i: may be left out
   bool planewise;     // every (n, c) plane for itself, so that plain maps may be seen as one image of n * c channels
   void (*make)(const OpInfo&, const Attributes&, const Tensors&, Op&);
+  Lanes lanes = Lanes::kNone;
 };
 
 const OpInfo& op_info(const std::string& name);  // std::invalid_argument for an unknown name
@@ -53,8 +58,9 @@ const OpInfo& op_info(const std::string& name);  // std::invalid_argument for an
 // Checks everything that protects memory: ranks, shapes against each other and against the attributes, layouts.
 Op make_op(const OpInfo& info, const Attributes& attributes, const Tensors& args);
 
-// The zeros that kernels on the blocked layout want around map argument `index`.
-Border border_needed(const Op& op, int index);
+// The zeros that kernels want around map argument `index` in this layout. Those on images in lanes leave out rows of taps
+// beyond the map, except the gradient by the weights.
+Border border_needed(const Op& op, int index, Layout layout = Layout::kBlocked);
 
 // One per family, in a file each.
 void make_conv2d(const OpInfo&, const Attributes&, const Tensors&, Op&);

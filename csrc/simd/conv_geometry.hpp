@@ -20,11 +20,11 @@ CNNKERN_INLINE void pixel_strides(const Tensor& t, int64_t* stride) {
   stride[0] = t.sd, stride[1] = t.sh, stride[2] = kBlock;
 }
 
-// Whether x has physical zeros wherever a tap of an output pixel leaves it.
-CNNKERN_INLINE bool border_suffices(const Conv& c) {
+// Whether x has physical zeros wherever a tap of an output pixel leaves it along one of the axes from `axis` on.
+CNNKERN_INLINE bool border_suffices(const Conv& c, int axis = 0) {
   int64_t x[3], y[3], taps[3];
   spatial(c.x, x), spatial(c.y, y), spatial(c.w, taps);
-  for (int i = 0; i < 3; ++i) {
+  for (int i = axis; i < 3; ++i) {
     const int64_t last = (y[i] - 1) * c.stride[i] + (taps[i] - 1) * c.dilation[i] - c.padding[i];
     if (c.padding[i] > c.x.before[i] || last >= x[i] + c.x.after[i]) return false;
   }
@@ -64,8 +64,8 @@ CNNKERN_INLINE bool is_flat(const Conv& c) {
 }
 
 CNNKERN_INLINE double map_bytes(const Tensor& t) {
-  return t.present ? 4.0 * static_cast<double>(t.n * blocks_of(t.c) * kBlock) * static_cast<double>(t.d * t.h * t.w)
-                   : 0.0;
+  const int64_t channels = t.layout == Layout::kBlocked ? blocks_of(t.c) * kBlock : t.c;
+  return t.present ? 4.0 * static_cast<double>(t.n * channels) * static_cast<double>(t.d * t.h * t.w) : 0.0;
 }
 
 // Time to bring so many bytes in or out: what fits the private caches of all cores comes from there.

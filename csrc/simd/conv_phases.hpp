@@ -55,11 +55,11 @@ CNNKERN_INLINE int64_t phase_offset(const Conv& c, const PhaseStart& start, int6
          reach.axis[2] / c.stride[2] * kBlock;
 }
 
-// Whether dy has physical zeros wherever a tap of a pixel of dx leaves it.
-CNNKERN_INLINE bool gradient_border_suffices(const Conv& c) {
+// Whether dy has physical zeros wherever a tap of a pixel of dx leaves it along one of the axes from `axis` on.
+CNNKERN_INLINE bool gradient_border_suffices(const Conv& c, int axis = 0) {
   int64_t x[3], y[3], taps[3];
   spatial(c.x, x), spatial(c.y, y), spatial(c.w, taps);
-  for (int i = 0; i < 3; ++i) {
+  for (int i = axis; i < 3; ++i) {
     const int64_t lowest = c.padding[i] - (taps[i] - 1) * c.dilation[i], highest = x[i] - 1 + c.padding[i];
     if (lowest < 0 && (-lowest) / c.stride[i] > c.y.before[i]) return false;
     if (highest / c.stride[i] >= y[i] + c.y.after[i]) return false;

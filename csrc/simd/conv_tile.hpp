@@ -91,8 +91,11 @@ CNNKERN_INLINE void tile_epilogue(const TileArgs& a, Accumulators& acc) {
     });
   });
   if (is_long(activation)) {
-    static_assert(kBlocks == 1 || kVecs == 1);
-    activate_stored(activation, {a.y, kBlocks * kVecs, kVecs == 1 ? a.y_block : kLanes, kPixels, a.y_step}, kLanes);
+    if constexpr (kVecs == 1)
+      activate_stored(activation, {a.y, kBlocks, a.y_block, kPixels, a.y_step}, kLanes);
+    else
+      for (int b = 0; b < kBlocks; ++b)
+        activate_stored(activation, {a.y + b * a.y_block, kVecs, kLanes, kPixels, a.y_step}, kLanes);
   }
   // Lanes beyond the last channel are not zero of themselves: infinity times a zero weight is NaN, a clamp may exclude
   // zero.

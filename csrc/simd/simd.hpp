@@ -144,6 +144,7 @@ CNNKERN_INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 // True for an argument that was left out as well.
 CNNKERN_INLINE bool is_plain(const Tensor& t) { return !t.present || t.layout == Layout::kPlain; }
 CNNKERN_INLINE bool is_blocked(const Tensor& t) { return !t.present || t.layout == Layout::kBlocked; }
+CNNKERN_INLINE bool is_in_lanes(const Tensor& t) { return !t.present || t.layout == Layout::kLanes; }
 
 }  // namespace CNNKERN_NAMESPACE
 
