@@ -21,6 +21,9 @@ from window_rows import (
     CONV_EPILOGUE,
     CONV_GRADIENT_EPILOGUE,
     CONV_SCALED,
+    LANES,
+    LANES_EPILOGUE,
+    LANES_GRADIENT_EPILOGUE,
     MAX_POOL,
     P1,
     P3,
@@ -61,6 +64,10 @@ _OTHERS = """
   batch_norm:2x8x9,8,8,-,8:activation=leaky_relu
   batch_norm_training:2x17x5x5,17,17,17,17
   batch_norm_training:1x16x3x3,16,-,-,-
+  batch_norm_training:32x3x5x6,3,3,3,3,32x3x5x6:activation=relu
+  batch_norm_training:16x5x1x1,5,5,5,5
+  batch_norm_grad:32x3x5x6,32x3x5x6,3,3,3,3,32x3x5x6:activation=relu
+  batch_norm:32x3x5x6,3,3,3,3:activation=relu
   batch_norm_training:7x33,33,33,33,33
   batch_norm_training:64x5x2x2,5,5,5,5:momentum=0.25
   batch_norm_training:4x16x28x28,16,16,16,16:activation=relu
@@ -84,6 +91,8 @@ _OTHERS = """
   # broadcasting along every axis, from a scalar, from a vector of channels
   add:2x16x7x7,2x16x7x7
   add:2x17x5x5,17x1x1
+  add:32x3x5x6,32x3x5x6
+  multiply:16x3x5x6,3x1x1
   multiply:2x17x5x5,2x17x1x1
   multiply:4x1,1x33
   subtract:(),3x5
@@ -91,6 +100,9 @@ _OTHERS = """
   add:1x1x1x1,2x3x4x5
   add:2x1x3x1x2,2x4x3x5x2
   sum_to:2x17x5x5:shape=(1,17,1,1)
+  sum_to:32x5x6x7:shape=(1,5,1,1)
+  sum_to:48x6x28x27:shape=(1,6,1,1)
+  sum_to:16x3x4x5:shape=(1,1,1,1)
   sum_to:64x33:shape=(1,33)
   sum_to:7x31x33:shape=(1,1,1)
   sum_to:3x17x9:shape=(3,1,9)
@@ -226,12 +238,12 @@ def pool_backward(forward: Case) -> Case:
 
 
 ROWS: list[Case] = [
-    *_conv_rows(CONV),
+    *_conv_rows(CONV + LANES),
     *_conv_rows(CONV1D, "conv1d"),
     *_conv_rows(CONV3D, "conv3d"),
-    *(parse(f"conv2d:{line}") for line in _lines(CONV_EPILOGUE + WINOGRAD)),
+    *(parse(f"conv2d:{line}") for line in _lines(CONV_EPILOGUE + LANES_EPILOGUE + WINOGRAD)),
     *_conv_rows(WINOGRAD_GRADIENTS),
-    *(parse(f"conv2d_grad_input:{line}") for line in _lines(CONV_GRADIENT_EPILOGUE)),
+    *(parse(f"conv2d_grad_input:{line}") for line in _lines(CONV_GRADIENT_EPILOGUE + LANES_GRADIENT_EPILOGUE)),
     *(parse(f"conv2d_scaled:{line}") for line in _lines(CONV_SCALED)),
     *_pool_rows(POOL, "max_pool2d", "avg_pool2d"),
     *_pool_rows(MAX_POOL, "max_pool2d"),

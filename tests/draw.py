@@ -42,6 +42,8 @@ class Draw:
         return int(self.among(48, 64, 65, 80)) if self.chance(0.08) else int(self.among(*_NEAR_VECTOR))
 
     def batch(self) -> int:
+        if self.chance(0.08):
+            return int(self.among(16, 32))  # images in lanes
         return 0 if self.chance(0.01) else int(self.among(1, 1, 1, 2, 2, 3, 5))
 
     def order(self, count: int) -> list[int]:

@@ -80,6 +80,35 @@ CONV = f"""
   8x16x14x14,16x16x3x3:{P1}
 """
 
+# Images in lanes: outputs and pixels around the tiles, in 16 images and more; kernels that reach far beyond the map;
+# strides, dilation; several parts of the gradient by the weights.
+LANES = f"""
+  16x1x1x1,1x1x1x1,1
+  16x1x9x9,6x1x5x5,6
+  32x6x7x7,16x6x5x5,16
+  48x3x6x5,7x3x3x3,7:{P1}
+  16x2x5x4,5x2x3x3:padding=((2,2),(2,2))
+  16x3x2x3,4x3x5x5,4:{P2}
+  16x2x2x2,3x2x1x1,3:{P3}
+  32x5x9x8,4x5x3x3,4:{P1}:stride=(2,2)
+  16x3x11x9,13x3x2x3,13:stride=(1,3):dilation=(2,2)
+  16x4x6x7,6x4x3x2:padding=((0,2),(1,0)):dilation=(2,1)
+  64x1x33x31,2x1x3x3,2
+  16x12x3x3,11x12x1x1,11
+"""
+LANES_EPILOGUE = f"""
+  16x3x6x7,7x3x3x3,7,16x7x6x7:{P1}:activation=relu
+  32x1x5x5,6x1x3x3,6,-:activation=sigmoid
+  16x2x4x9,5x2x3x3,-,16x5x4x9:{P1}:activation=silu
+  16x2x4x9,5x2x1x1,5,-:activation=leaky_relu
+  16x2x4x9,5x2x1x1,5,16x5x4x9:activation=clamp
+"""
+LANES_GRADIENT_EPILOGUE = f"""
+  16x7x6x5,7x3x3x3,16x3x6x5,16x3x6x5:{P1}:input_shape=(16,3,6,5)
+  32x5x3x4,5x9x2x2,-,32x9x4x5:input_shape=(32,9,4,5)
+  16x5x3x4,5x2x2x2,16x2x4x5,-:input_shape=(16,2,4,5)
+"""
+
 CONV1D = """
   1x1x1,1x1x1
   2x16x17,16x16x3,16:padding=((1,1),)
@@ -88,6 +117,7 @@ CONV1D = """
   2x18x29,18x1x5,18:padding=((2,2),):groups=18
   1x6x14,9x2x3:groups=3:stride=(3,)
   0x3x8,16x3x3,16
+  32x3x19,7x3x5,7:padding=((2,2),)
   1x1x100,16x1x25,16:padding=((12,12),):stride=(4,)
 """
 CONV3D = """
@@ -172,6 +202,8 @@ CONV_SCALED = """
   1x560x3x5,48x560x1x1,-,-,560,560,560:input_activation=relu
 """
 POOL = """
+  32x3x9x8:kernel=(2,2):stride=(2,2):output_size=(4,4)
+  16x5x7x6:kernel=(3,3):stride=(2,2):padding=((1,1),(1,1)):output_size=(4,3)
   2x16x8x8:kernel=(2,2):stride=(2,2):output_size=(4,4)
   1x17x7x7:kernel=(3,3):stride=(2,2):padding=((1,1),(1,1)):output_size=(4,4)
   1x1x1x1:kernel=(1,1):output_size=(1,1)
@@ -213,6 +245,7 @@ ADAPTIVE_POOL3D = """
   1x16x7x3x5:output_size=(3,5,2)
 """
 ADAPTIVE_POOL = """
+  16x3x7x6:output_size=(3,2)
   2x16x7x7:output_size=(1,1)
   1x17x7x7:output_size=(7,7)
   1x33x13x14:output_size=(6,6)

@@ -24,7 +24,7 @@ struct NormLoop {
   int64_t row_stride[kMaxNormTensors], step_stride[kMaxNormTensors];
 };
 
-// False where a layout is not served: mixed ones, plain maps that are not contiguous.
+// False where a layout is not served: mixed ones, matrices of strided columns.
 CNNKERN_INLINE bool norm_loop(const Tensor* const* tensors, int count, NormLoop& loop) {
   const Tensor& x = *tensors[0];
   const bool blocked = x.layout == Layout::kBlocked;
@@ -39,7 +39,6 @@ CNNKERN_INLINE bool norm_loop(const Tensor* const* tensors, int count, NormLoop&
     planes_join &= t.d == 1 || t.sd == t.h * t.w * pixel;
     if (matrix && t.sc != 1) return false;
   }
-  if (!blocked && !matrix && !(rows_join && planes_join)) return false;
   loop = NormLoop{};
   loop.per_lane = blocked || matrix;
   loop.channels = x.c;
