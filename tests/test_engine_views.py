@@ -27,7 +27,9 @@ def close(found: np.ndarray, expected: np.ndarray) -> None:
 def moved_inside(engine: cnnkern.Engine) -> list:
     """Copies between blocked maps (the scalar kernels may prefer plain ones: then pieces are copied)."""
     return [
-        step for step in engine.steps if step.op == "copy" and step.layouts == ("blocked", "blocked") and _core.isa() != "scalar"
+        step
+        for step in engine.steps
+        if step.op == "copy" and step.layouts == ("blocked", "blocked") and _core.isa() != "scalar"
     ]
 
 

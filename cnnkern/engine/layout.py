@@ -173,11 +173,13 @@ class Layout:
 def best_layout(
     graph: Graph, options: Options, names: Mapping[Node, str], parts: Mapping[Symbol, Symbol] | None = None
 ) -> Layout:
-    """Of the layouts with and without images in lanes the one of less predicted time."""
+    """Of the layouts with and without images in lanes the one of less predicted time, or that which `options` asks for."""
+    if "lanes" in options.algorithms.values():
+        return Layout(graph, options, names, parts, lanes=True)
     layout = Layout(graph, options, names, parts)
-    if parts or not _few_channels(layout):
+    if not _few_channels(layout):
         return layout
-    lanes = Layout(graph, options, names, lanes=True)
+    lanes = Layout(graph, options, names, parts, lanes=True)
     return lanes if lanes.ns < layout.ns else layout
 
 

@@ -171,7 +171,8 @@ void bind_plan(py::module_& m) {
         return py::make_tuple(found, borders);
       },
       py::arg("op"), py::arg("attributes"), py::arg("shapes"), py::arg("layouts"), py::arg("winograd") = false,
-      "([(algorithm, predicted nanoseconds)], [border wanted per argument]) with the arguments in these layouts: 'plain', "
+      "([(algorithm, predicted nanoseconds)], [border wanted per argument]) with the arguments in these layouts: "
+      "'plain', "
       "'blocked' or, of 16 images at a time, 'lanes'.");
 }
 

@@ -116,9 +116,10 @@ int Plan::add_view(int whole, const Tensor& plain, int64_t channel) {
 int Plan::add_part(int whole, int64_t images) {
   require(!frozen_, "plan", "is frozen");
   Tensor t = slots_.at(whole).tensor;
-  require(images > 0 && t.n % images == 0 && t.layout != Layout::kLanes, "plan", "parts must divide the images");
+  const int64_t unit = t.layout == Layout::kLanes ? kBlock : 1;  // images that lie between each other
+  require(images > 0 && t.n % images == 0 && images % unit == 0, "plan", "parts must divide the images");
   t.n = images;
-  slots_.push_back({t, Place::kInside, 0, images * t.sn, whole, nullptr});
+  slots_.push_back({t, Place::kInside, 0, images / unit * t.sn, whole, nullptr});
   return static_cast<int>(slots_.size()) - 1;
 }
 

@@ -17,12 +17,12 @@ struct LanesRows { int64_t size, taps, start, stride, step; };
 
 // Stands at the start of the table; behind it the offset of each step: by rows of taps, in them by channels.
 struct LanesConv {
-  int64_t images;  // 16 at a time
+  int64_t images;                              // 16 at a time
   int64_t outputs, reduction, columns, steps;  // columns: taps of a row
   LanesRows rows;
   int64_t h, w;  // of the result
   int64_t band, bands, output_tiles, pixel_tiles;
-  int64_t filter, channel;      // in the weights: from output to output, from channel to channel of the reduction
+  int64_t filter, channel;        // in the weights: from output to output, from channel to channel of the reduction
   SweepMap x, y, residual, gate;  // block: from channel to channel
 };
 
@@ -48,7 +48,8 @@ CNNKERN_INLINE LanesConv lanes_conv(const Conv& c, const Tensor& from, const Ten
   p.output_tiles = (p.outputs + kLanesOutputs - 1) / kLanesOutputs;
   p.pixel_tiles = (p.w + kLanesPixels - 1) / kLanesPixels;
   p.x = sweep_map(from, kBlock, stride);
-  p.y = sweep_map(to, kBlock, one), p.residual = sweep_map(c.residual, kBlock, one), p.gate = sweep_map(c.gate, kBlock, one);
+  p.y = sweep_map(to, kBlock, one), p.residual = sweep_map(c.residual, kBlock, one),
+  p.gate = sweep_map(c.gate, kBlock, one);
   return p;
 }
 
@@ -80,8 +81,8 @@ CNNKERN_INLINE float lanes_ns(const LanesConv& p, const Conv& c, const Machine& 
   const double bytes = map_bytes(c.x) + map_bytes(c.y) + map_bytes(c.residual) + map_bytes(c.gate);
   int64_t met = 0;
   for (int64_t h = 0; h < p.h; ++h) met += met_taps(p.rows, h).size;
-  return static_cast<float>(static_cast<double>(p.images * met) / static_cast<double>(p.rows.taps) * slots * 2 * kLanes /
-                                (machine.flops_per_ns * machine.threads) +
+  return static_cast<float>(static_cast<double>(p.images * met) / static_cast<double>(p.rows.taps) * slots * 2 *
+                                kLanes / (machine.flops_per_ns * machine.threads) +
                             0.5 * traffic_ns(bytes, machine) + 1000);
 }
 
@@ -107,13 +108,13 @@ template <class Offset>
 CNNKERN_INLINE void lanes_table(const LanesConv& p, Offset&& offset, void* table) {
   *static_cast<LanesConv*>(table) = p;
   int32_t* out = reinterpret_cast<int32_t*>(static_cast<LanesConv*>(table) + 1);
-  for_lanes_steps(p, [&](int64_t channel, int64_t tap) {
-    *out++ = static_cast<int32_t>(channel * p.x.block + offset(tap));
-  });
+  for_lanes_steps(
+      p, [&](int64_t channel, int64_t tap) { *out++ = static_cast<int32_t>(channel * p.x.block + offset(tap)); });
 }
 
 // [output tile][step][outputs of the tile]
-CNNKERN_INLINE void lanes_pack(const Prepared& prepared, int64_t first, int64_t last, const float* weight, void* packed) {
+CNNKERN_INLINE void lanes_pack(const Prepared& prepared, int64_t first, int64_t last, const float* weight,
+                               void* packed) {
   const LanesConv& p = *static_cast<const LanesConv*>(prepared.table);
   for (int64_t tile = first; tile < last; ++tile) {
     const Span span = span_of(p.outputs, p.output_tiles, tile);

@@ -55,14 +55,11 @@ struct LanesWeightArgs {
 template <int kOutputs, int kTaps>
 void lanes_weight_tile(const LanesWeightArgs& a) {
   Block acc[kOutputs][kTaps];
-  unroll<kOutputs>([&](auto o) CNNKERN_LAMBDA {
-    unroll<kTaps>([&](auto t) CNNKERN_LAMBDA { acc[o][t] = block_zero(); });
-  });
+  unroll<kOutputs>([&](auto o)
+                       CNNKERN_LAMBDA { unroll<kTaps>([&](auto t) CNNKERN_LAMBDA { acc[o][t] = block_zero(); }); });
   const Row* row = a.rows;
   const float* x[kTaps];
-  const auto start_row = [&] {
-    unroll<kTaps>([&](auto t) CNNKERN_LAMBDA { x[t] = a.x + row->x + a.offset[t]; });
-  };
+  const auto start_row = [&] { unroll<kTaps>([&](auto t) CNNKERN_LAMBDA { x[t] = a.x + row->x + a.offset[t]; }); };
   start_row();
   const float* dy = a.dy + row->dy;
   const int64_t columns = a.columns, x_step = a.x_step, channel = a.dy_channel;

@@ -39,8 +39,11 @@ int candidates(const Op& op, const Machine& machine, Variant* out) {
   const double slots = 1.15 * static_cast<double>(tiles) * (0.5 + 0.5 * fill) *
                        lanes_slots(kLanesWeightOutputs, kLanesWeightTaps, pixels);
   const double bytes = map_bytes(c.x) + map_bytes(c.y);
-  *out = {0, 0, {}, static_cast<float>(slots * 2 * kLanes / (machine.flops_per_ns * machine.threads) +
-                                       0.5 * traffic_ns(bytes, machine) + 1000)};
+  *out = {0,
+          0,
+          {},
+          static_cast<float>(slots * 2 * kLanes / (machine.flops_per_ns * machine.threads) +
+                             0.5 * traffic_ns(bytes, machine) + 1000)};
   return 1;
 }
 
@@ -61,7 +64,8 @@ void prepare(const Op& op, const Variant&, Work* work, void* table) {
   Row* rows = reinterpret_cast<Row*>(static_cast<Plan*>(table) + 1);
   for (int64_t n = 0; n < c.y.n / kBlock; ++n)
     for (int64_t h = 0; h < c.y.h; ++h)
-      *rows++ = {n * c.x.sn + (h * c.stride[1] - c.padding[1]) * c.x.sh - c.padding[2] * kBlock, n * c.y.sn + h * c.y.sh};
+      *rows++ = {n * c.x.sn + (h * c.stride[1] - c.padding[1]) * c.x.sh - c.padding[2] * kBlock,
+                 n * c.y.sn + h * c.y.sh};
   int32_t* offset = reinterpret_cast<int32_t*>(rows);
   for (int64_t channel = 0; channel < c.w.c; ++channel)
     for (int64_t tap = 0; tap < taps_of(c); ++tap)
