@@ -21,12 +21,12 @@ from cnnkern.graph import Array, Graph, Shape, Symbol
 class StepInfo(NamedTuple):
     """What one step of a plan computes and how.
 
-    layer: state-dict name of the layer that it belongs to; shapes and layouts ("plain", "blocked", "lanes"): of the
-    kernel's arguments; alternatives: the algorithms that could serve, with predicted nanoseconds, the chosen one first; multiply_adds: of
-    the operation as defined, whatever the algorithm saves; bytes: read and written, each tensor once, weights as they
-    are packed, and what one phase hands to the next; weight_bytes: those of them that are constants; times: how often
-    it runs, each time on so many other images as its shapes say (nanoseconds, bytes and multiply-adds are of all
-    together, but constants count once).
+    layer: state-dict name of the layer that it belongs to; shapes and layouts ("plain", "blocked" or "lanes"): of the
+    kernel's arguments; alternatives: the algorithms that could serve in these layouts, with predicted nanoseconds, the
+    chosen one first; multiply_adds: of the operation as defined, whatever the algorithm saves; bytes: read and written,
+    each tensor once, weights as they are packed, and what one phase hands to the next; weight_bytes: those of them that
+    are constants; times: how often it runs, each time on so many other images as its shapes say (nanoseconds, bytes and
+    multiply-adds are of all together, but constants count once).
     """
 
     layer: str

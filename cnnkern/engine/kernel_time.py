@@ -77,9 +77,9 @@ def layouts(call: KernelCall) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield "first", in_layout([False, *maps[1:]])
     if call.op == "copy":
         yield "last", in_layout([maps[0], False])
-    if any(maps) and _core.op_takes_lanes(call.op):
-        if all(fills_lanes(shape) for (_, shape), flag in zip(call.args, maps, strict=True) if flag):
-            yield "lanes", in_layout(maps, "lanes")
-            if call.op == "copy":
-                yield "to lanes", ("plain", "lanes")
-                yield "from lanes", ("lanes", "plain")
+    full = any(maps) and all(fills_lanes(shape) for (_, shape), flag in zip(call.args, maps, strict=True) if flag)
+    if full and _core.op_takes_lanes(call.op):
+        yield "lanes", in_layout(maps, "lanes")
+        if call.op == "copy":
+            yield "to lanes", ("plain", "lanes")
+            yield "from lanes", ("lanes", "plain")

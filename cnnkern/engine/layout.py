@@ -4,8 +4,8 @@
 Nodes are visited in program order. For each kernel call the layouts that some kernel serves are compared: the predicted
 time of the best kernel plus the reorders that its inputs would need. So reorders stand only where two worlds meet.
 
-Networks of few channels, which would leave most lanes of a block empty, may do better with images in the lanes: of whole
-plans with and without them the one of less predicted time is taken.
+Networks of few channels, which would leave most lanes of a block empty, may do better with images in the lanes: of
+whole plans with and without them the one of less predicted time is taken.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ class Layout:
 def best_layout(
     graph: Graph, options: Options, names: Mapping[Node, str], parts: Mapping[Symbol, Symbol] | None = None
 ) -> Layout:
-    """Of the layouts with and without images in lanes the one of less predicted time, or that which `options` asks for."""
+    """Of the layouts with and without images in lanes the one of less predicted time. Lanes may be asked for, too."""
     if "lanes" in options.algorithms.values():
         return Layout(graph, options, names, parts, lanes=True)
     layout = Layout(graph, options, names, parts)
@@ -209,9 +209,9 @@ def _few_channels(layout: Layout) -> bool:
     return any(fills_lanes(y.shape) and y.shape[1] < 16 for y in results)
 
 
-def fills_lanes(shape: Shape) -> bool:
+def fills_lanes(shape: Shape | None) -> bool:
     """Is this the shape of images of one plane, a multiple of 16 of them?"""
-    return len(shape) in (3, 4) and shape[0] % 16 == 0
+    return shape is not None and len(shape) in (3, 4) and shape[0] % 16 == 0
 
 
 def in_layout(flags: Iterable[bool], layout: str = "blocked") -> tuple[str, ...]:
