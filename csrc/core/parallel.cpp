@@ -196,6 +196,7 @@ Barrier::Barrier(int count) : count_(count), spins_(count <= affinity_size() ? 2
 void Barrier::wait() {
   if (count_ == 1) return;
   const unsigned round = round_.load(std::memory_order_relaxed);
+  // A locked instruction on x86: it also waits for what kernels have stored past the caches.
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) == count_ - 1) {
     arrived_.store(0, std::memory_order_relaxed);
     round_.store(round + 1, std::memory_order_release);

@@ -24,6 +24,8 @@ CNNKERN_INLINE Vec zero() { return {_mm256_setzero_ps()}; }
 CNNKERN_INLINE Vec set1(float x) { return {_mm256_set1_ps(x)}; }
 CNNKERN_INLINE Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
 CNNKERN_INLINE void store(float* p, Vec a) { _mm256_storeu_ps(p, a.v); }
+// Past the caches; p is aligned to a vector.
+CNNKERN_INLINE void stream(float* p, Vec a) { _mm256_stream_ps(p, a.v); }
 CNNKERN_INLINE Vec load_n(const float* p, int n) { return {_mm256_maskload_ps(p, first_lanes(n))}; }
 CNNKERN_INLINE void store_n(float* p, Vec a, int n) { _mm256_maskstore_ps(p, first_lanes(n), a.v); }
 

@@ -21,6 +21,8 @@ CNNKERN_INLINE Vec set1(float x) { return {_mm512_set1_ps(x)}; }
 CNNKERN_INLINE Vec load(const float* p) { return {_mm512_loadu_ps(p)}; }
 CNNKERN_INLINE void store(float* p, Vec a) { _mm512_storeu_ps(p, a.v); }
 // The first n lanes (0 <= n <= kLanes); the others read as zero and are not touched in memory.
+// Past the caches; p is aligned to a vector.
+CNNKERN_INLINE void stream(float* p, Vec a) { _mm512_stream_ps(p, a.v); }
 CNNKERN_INLINE Vec load_n(const float* p, int n) {
   return {_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p)};
 }

@@ -24,7 +24,7 @@ CNNKERN_INLINE Sweep forward_sweep(const Conv& c) {
   s.x = sweep_map(c.x, s.reduction, c.stride);
   s.y = sweep_map(c.y, s.lanes, one);
   s.residual = sweep_map(c.residual, s.lanes, one);
-  s.far_result = map_bytes(c.y) > kFarBytes;
+  far_result(s, c.y, c.epilogue);
   s.x.start = -(c.padding[0] * c.x.sd + c.padding[1] * c.x.sh + c.padding[2] * kBlock);
   return s;
 }

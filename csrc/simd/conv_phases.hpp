@@ -92,7 +92,7 @@ CNNKERN_INLINE void make_phases(const Conv& c, int64_t group_dy, int64_t group_d
       return m;
     };
     s.far_pixels = phases.all_taps == 1 && map_bytes(c.y) > kFarBytes;
-    s.far_result = map_bytes(c.x) > kFarBytes;
+    far_result(s, c.x, Epilogue{});
     s.y = result_map(c.x), s.residual = result_map(c.residual), s.gate = result_map(c.gate);
     complete(s);
     s.packed = phases.packed;

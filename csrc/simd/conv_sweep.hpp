@@ -29,7 +29,7 @@ struct Sweep {
   int64_t chunk, parts;      // panels walked together; parts of the output channels that are units of their own
   int64_t by_channels;       // units that follow each other are tiles of one part; else parts of one tile
   int64_t units;
-  int64_t far_pixels, far_result;  // do they come from beyond L2? see TileArgs
+  int64_t far_pixels, far_result, streams;  // of the maps that leave the caches: see TileArgs
   int64_t packed, packed_size;     // floats before this sweep's weights, and of them
   int64_t offsets;                 // entries before this sweep's offsets
 };
@@ -225,6 +225,7 @@ CNNKERN_INLINE TileArgs tile_args(const Sweep& s, const int32_t* offsets, const 
   a.gate_step = s.gate.w;
   a.gate_block = s.gate.block;
   a.far_result = s.far_result;
+  a.streams = s.streams;
   a.epilogue = epilogue;
   return a;
 }
@@ -282,6 +283,12 @@ CNNKERN_INLINE SweepMap sweep_map(const Tensor& t, int64_t group_channels, const
 CNNKERN_INLINE double tile_slots(const Sweep& s, int64_t pixels, int64_t blocks) {
   const int64_t vectors = blocks * kVecs, work = most(most(pixels * vectors, 8), pixels + vectors);
   return static_cast<double>(work * s.steps * s.step + 60);
+}
+
+// How the result is written.
+CNNKERN_INLINE void far_result(Sweep& s, const Tensor& result, const Epilogue& epilogue) {
+  s.streams = is_streamed(result) && !is_long(epilogue.activation);
+  s.far_result = !s.streams && map_bytes(result) > kFarBytes;
 }
 
 // Nanoseconds of all nominal threads for the arithmetic of a sweep.

@@ -34,6 +34,7 @@ struct TileArgs {
   // of 8 images from 77 to 85% of the FMA peak (Zen 4), nothing where maps fit.
   bool far_pixels;
   bool far_result;  // y is not in L2: 64 > 256 channels from 70 to 82%
+  bool streams;     // y is written past the caches
   Epilogue epilogue;
 };
 
@@ -83,10 +84,14 @@ CNNKERN_INLINE void tile_epilogue(const TileArgs& a, Accumulators& acc) {
   // What is stored might be the arguments for all that GCC knows: it would read them again for every store.
   float* const y = a.y;
   const int64_t step = a.y_step, block = a.y_block;
+  const bool streams = a.streams;
   unroll<kBlocks>([&](auto b) CNNKERN_LAMBDA {
     float* pixel = y + b * block;
     unroll<kPixels>([&](auto p) CNNKERN_LAMBDA {
-      block_store(pixel + p % 3 * step, acc[b][p]);
+      if (streams)
+        block_stream(pixel + p % 3 * step, acc[b][p]);
+      else
+        block_store(pixel + p % 3 * step, acc[b][p]);
       if constexpr (p % 3 == 2) pixel += 3 * step;
     });
   });

@@ -14,6 +14,7 @@ constexpr int kMaxNormTensors = 4;
 struct NormLoop {
   bool per_lane;  // the lanes of a step are channels
   bool matrix;    // plain (N, C): the last group has fewer lanes
+  bool streams;   // maps too large for the caches are written past them
   int64_t channels, groups;
   int64_t count;                       // elements per channel
   int64_t rows, depth, height, width;  // rows along n, d and h together; pixels of a row
@@ -44,6 +45,7 @@ CNNKERN_INLINE bool norm_loop(const Tensor* const* tensors, int count, NormLoop&
   loop.channels = x.c;
   loop.groups = loop.per_lane ? blocks_of(x.c) : x.c;
   loop.count = x.n * x.d * x.h * x.w;
+  loop.streams = is_streamed(x);
   loop.matrix = matrix;
   loop.height = rows_join ? 1 : x.h;
   loop.depth = rows_join && planes_join ? 1 : x.d;
@@ -139,8 +141,10 @@ CNNKERN_INLINE Block read_step(const float* p, int lanes) {
   return kFull ? block_load(p) : block_load_n(p, lanes);
 }
 template <bool kFull>
-CNNKERN_INLINE void write_step(float* p, Block v, int lanes) {
-  if (kFull)
+CNNKERN_INLINE void write_step(float* p, Block v, int lanes, bool streams = false) {
+  if (kFull && streams)
+    block_stream(p, v);
+  else if (kFull)
     block_store(p, v);
   else
     block_store_n(p, v, lanes);

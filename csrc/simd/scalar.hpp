@@ -27,6 +27,7 @@ CNNKERN_INLINE Vec load(const float* p) {
   return a;
 }
 CNNKERN_INLINE void store(float* p, Vec a) { __builtin_memcpy(p, &a.v, sizeof(a.v)); }
+CNNKERN_INLINE void stream(float* p, Vec a) { store(p, a); }
 CNNKERN_INLINE Vec load_n(const float* p, int n) {
   Vec a = zero();
   for (int i = 0; i < n; ++i) a.v[i] = p[i];

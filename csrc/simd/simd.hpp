@@ -47,6 +47,11 @@ CNNKERN_INLINE Block block_load(const float* p) { CNNKERN_EACH(Block, load(p + i
 CNNKERN_INLINE void block_store(float* p, Block a) {
   unroll<kVecs>([&](auto i) CNNKERN_LAMBDA { store(p + i * kLanes, a.v[i]); });
 }
+// Past the caches: for maps that leave them anyway, whose lines would be read only to be overwritten. What was streamed is
+// visible to others behind the next barrier. p is aligned to a vector, as pixels of blocked maps are.
+CNNKERN_INLINE void block_stream(float* p, Block a) {
+  unroll<kVecs>([&](auto i) CNNKERN_LAMBDA { stream(p + i * kLanes, a.v[i]); });
+}
 CNNKERN_INLINE int lanes_of(int n, int vec) {
   const int left = n - vec * kLanes;
   return left < 0 ? 0 : left > kLanes ? kLanes : left;
@@ -137,6 +142,12 @@ CNNKERN_INLINE Element* at_block(const Tensor& t, Element* p, int64_t n, int64_t
 template <class Element>
 CNNKERN_INLINE Element* at(const Tensor& t, Element* p, int64_t n, int64_t c, int64_t d, int64_t h, int64_t w) {
   return p + n * t.sn + c * t.sc + d * t.sd + h * t.sh + w;
+}
+// Blocked maps larger than this are streamed, if nothing of what is written has to be read again (lanes that become zero).
+constexpr double kStreamBytes = 32 << 20;
+CNNKERN_INLINE bool is_streamed(const Tensor& t) {
+  return t.layout == Layout::kBlocked && t.c % kBlock == 0 &&
+         4.0 * static_cast<double>(t.n * t.c) * static_cast<double>(t.d * t.h * t.w) > kStreamBytes;
 }
 CNNKERN_INLINE int64_t blocks_of(int64_t channels) { return (channels + kBlock - 1) / kBlock; }
 CNNKERN_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }

@@ -26,6 +26,7 @@ struct WindowArgs {
   int64_t residual_row;
   Epilogue epilogue;
   int lanes;  // channels that exist; those beyond become zero
+  bool streams = false;
 };
 
 constexpr int kWindowPixels = kRegisters == 32 ? 7 : 4;
@@ -51,7 +52,12 @@ CNNKERN_INLINE void window_epilogue(const WindowArgs& a, Vec (&acc)[kRows][kPixe
     const Vec low = set1(relu ? 0.0f : a.epilogue.low), high = set1(relu ? __builtin_inff() : a.epilogue.high);
     each_pixel<kRows, kPixels>([&](auto r, auto p) CNNKERN_LAMBDA { acc[r][p] = min(high, max(low, acc[r][p])); });
   }
-  each_pixel<kRows, kPixels>([&](auto r, auto p) CNNKERN_LAMBDA { store(a.y + r * a.y_row + p * kBlock, acc[r][p]); });
+  each_pixel<kRows, kPixels>([&](auto r, auto p) CNNKERN_LAMBDA {
+    if (a.streams)
+      stream(a.y + r * a.y_row + p * kBlock, acc[r][p]);
+    else
+      store(a.y + r * a.y_row + p * kBlock, acc[r][p]);
+  });
   if (is_long(activation))
     activate_stored(activation, {a.y, kRows, a.y_row, kPixels, kBlock}, a.lanes);
   else if (a.lanes < kLanes)
@@ -177,6 +183,7 @@ CNNKERN_INLINE void window_run(const Prepared& prepared, int64_t first, int64_t 
       a.residual = residual ? at_block(c.residual, residual, n, block, 0, h, 0) + v * kLanes : nullptr;
       a.residual_row = c.residual.sh;
       a.epilogue = c.epilogue;
+      a.streams = kVecs == 1 && is_streamed(c.y) && !is_long(c.epilogue.activation);  // half lines would be slow
       if (c.y.h - h >= kWindowRows)
         window_row<kTaps, kStride, kGroup, kWindowRows>(a, c.y.w);
       else

@@ -79,7 +79,7 @@ CNNKERN_INLINE void combine_steps(const NormLoop& loop, const float* dy, const f
       v = fma(d, along_dy, fma(centred, along_x, constant));
     }
     if (residual) v = add(v, read_step<kFull>(residual + i * loop.step_stride[3], lanes));
-    write_step<kFull>(dx + i * loop.step_stride[2], v, lanes);
+    write_step<kFull>(dx + i * loop.step_stride[2], v, lanes, loop.streams);
   }
 }
 

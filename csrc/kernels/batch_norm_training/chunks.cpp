@@ -78,11 +78,11 @@ CNNKERN_INLINE void normalize(const NormLoop& loop, const float* x, float* y, co
     if (residual) {
       for (int64_t i = 0; i < steps; ++i, to += loop.step_stride[1]) {
         const Block beside = read_step<kFull>(residual + i * loop.step_stride[2], lanes);
-        write_step<kFull>(to, activation(add(normal(i), beside)), lanes);
+        write_step<kFull>(to, activation(add(normal(i), beside)), lanes, loop.streams);
       }
     } else {
       for (int64_t i = 0; i < steps; ++i, to += loop.step_stride[1])
-        write_step<kFull>(to, activation(normal(i)), lanes);
+        write_step<kFull>(to, activation(normal(i)), lanes, loop.streams);
     }
   });
 }

@@ -37,6 +37,7 @@ Plan make_plan(const Conv& c) {
   Sweep& s = p.sweep;
   s.n = s.d = 1, s.h = p.band, s.w = c.y.w;
   read_input_rows(c, p.input, s);
+  far_result(s, c.y, c.epilogue);
   s.y = sweep_map(c.y, s.lanes, one);
   s.residual = sweep_map(c.residual, s.lanes, one);
   return p;
