@@ -21,19 +21,21 @@ std::atomic<double> g_worth_a_thread{kWorthAThread};
 // Zeros around the interior of the channel blocks [first, last) of all images.
 void zero_border(const Tensor& t, float* origin, int64_t first, int64_t last) {
   const int64_t blocks = (t.c + kBlock - 1) / kBlock;
-  const int64_t left = int64_t{t.before[2]} * kBlock, right = int64_t{t.after[2]} * kBlock;
+  const int64_t left = int64_t{t.before[2]} * kBlock;
+  const auto clear = [](float* from, float* to) { std::memset(from, 0, (to - from) * sizeof(float)); };
   for (int64_t unit = first; unit < last; ++unit) {
-    float* block = origin + unit / blocks * t.sn + unit % blocks * t.sc;
-    for (int64_t d = -t.before[0]; d < t.d + t.after[0]; ++d)
-      for (int64_t h = -t.before[1]; h < t.h + t.after[1]; ++h) {
-        float* row = block + d * t.sd + h * t.sh;
-        if (d < 0 || d >= t.d || h < 0 || h >= t.h) {
-          std::memset(row - left, 0, (left + t.w * kBlock + right) * sizeof(float));
-        } else {
-          std::memset(row - left, 0, left * sizeof(float));
-          std::memset(row + t.w * kBlock, 0, right * sizeof(float));
-        }
+    float* const block = origin + unit / blocks * t.sn + unit % blocks * t.sc;
+    for (int64_t d = -t.before[0]; d < t.d + t.after[0]; ++d) {
+      const bool inside = d >= 0 && d < t.d;
+      float* zeros = block + d * t.sd - t.before[1] * t.sh - left;  // where those begin that have not been written
+      // Behind the end of a row and before the next one they follow each other.
+      for (int64_t h = 0; inside && h < t.h; ++h) {
+        float* const row = block + d * t.sd + h * t.sh;
+        clear(zeros, row);
+        zeros = row + t.w * kBlock;
       }
+      clear(zeros, block + d * t.sd + (t.h + t.after[1]) * t.sh - left);
+    }
   }
 }
 

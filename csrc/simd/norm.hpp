@@ -90,6 +90,14 @@ CNNKERN_INLINE void norm_work(const NormLoops& loops, Work* work, void* table) {
   if (table) *static_cast<NormLoops*>(table) = loops;
 }
 
+// The group and the chunk that a unit of sums or of what is written stands for. Chunks of several images take turns with
+// those of the next group, which lie behind them in every image: else each image gives a few KB and then a leap.
+struct NormUnit { int64_t group, chunk; };
+CNNKERN_INLINE NormUnit norm_unit(const NormLoop& loop, int64_t unit) {
+  if (loop.rows_per_chunk > loop.height * loop.depth) return {unit % loop.groups, unit / loop.groups};
+  return {unit / loop.chunks, unit % loop.chunks};
+}
+
 // Channels of a group: lanes in use, or 1.
 CNNKERN_INLINE int group_channels(const NormLoop& loop, int64_t group) {
   return loop.per_lane ? static_cast<int>(least(kBlock, loop.channels - group * kBlock)) : 1;
@@ -123,16 +131,22 @@ CNNKERN_INLINE void for_steps(const NormLoop& loop, int64_t group, int64_t chunk
   const int rest = loop.per_lane ? 0 : static_cast<int>(loop.width % kBlock);
   const bool partial = rest && first + loop.steps_per_chunk > full;
   const int lanes = loop.matrix ? group_channels(loop, group) : kBlock;
+  // Divisions for every row would take longer than rows of 7 pixels.
+  int64_t h = row % loop.height, d = row / loop.height % loop.depth, n = row / (loop.height * loop.depth);
   for (int64_t r = row; r < end; ++r) {
-    const int64_t h = r % loop.height, d = r / loop.height % loop.depth, n = r / (loop.height * loop.depth);
     int64_t offset[kMaxNormTensors];
     for (int i = 0; i < loop.tensors; ++i)
       offset[i] = group * loop.group_stride[i] + n * loop.image_stride[i] + d * loop.plane_stride[i] +
                   h * loop.row_stride[i] + first * loop.step_stride[i];
     if (steps) body(offset, steps, lanes);
-    if (!partial) continue;
-    for (int i = 0; i < loop.tensors; ++i) offset[i] += steps * kBlock;
-    body(offset, 1, rest);
+    if (partial) {
+      for (int i = 0; i < loop.tensors; ++i) offset[i] += steps * kBlock;
+      body(offset, 1, rest);
+    }
+    if (++h < loop.height) continue;
+    h = 0;
+    if (++d < loop.depth) continue;
+    d = 0, ++n;
   }
 }
 

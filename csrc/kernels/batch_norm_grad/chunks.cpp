@@ -93,10 +93,10 @@ CNNKERN_INLINE void run_maps(const BatchNorm& op, const NormLoop& loop, int phas
   const float* const residual = static_cast<const float*>(context.args[BatchNorm::kGResidual]);
   float* const dx = static_cast<float*>(context.args[BatchNorm::kGDx]);
   for (int64_t unit = first; unit < last; ++unit) {
-    const int64_t group = unit / loop.chunks, chunk = unit % loop.chunks;
+    const auto [group, chunk] = norm_unit(loop, unit);
     const Normalized y = normalized(loop, vectors, group);
     if (phase == 0) {
-      sum_products(loop, group, chunk, dy, x, y, slope, partials[unit]);
+      sum_products(loop, group, chunk, dy, x, y, slope, partials[group * loop.chunks + chunk]);
       continue;
     }
     const Combination& by = combinations[group];

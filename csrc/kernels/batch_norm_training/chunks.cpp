@@ -102,10 +102,10 @@ void run(const Prepared& prepared, int phase, int64_t first, int64_t last, const
   Affine* affines = reinterpret_cast<Affine*>(partials + loop.groups * loops.sums.chunks);
   const Epilogue epilogue = op.epilogue;
   for (int64_t unit = first; unit < last; ++unit) {
-    const int64_t group = phase == 1 ? unit : unit / loop.chunks, chunk = unit % loop.chunks;
+    const auto [group, chunk] = phase == 1 ? NormUnit{unit, 0} : norm_unit(loop, unit);
     const int channels = group_channels(loop, group);
     if (phase == 0) {
-      statistics(loop, group, chunk, x, partials[unit]);
+      statistics(loop, group, chunk, x, partials[group * loop.chunks + chunk]);
     } else if (phase == 1) {
       Affine& affine = affines[group];
       affine = Affine{};  // unused lanes come out as zero
