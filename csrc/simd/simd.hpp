@@ -144,7 +144,7 @@ CNNKERN_INLINE Element* at(const Tensor& t, Element* p, int64_t n, int64_t c, in
   return p + n * t.sn + c * t.sc + d * t.sd + h * t.sh + w;
 }
 // Blocked maps larger than this are streamed, if nothing of what is written has to be read again (lanes that become zero).
-constexpr double kStreamBytes = 32 << 20;
+constexpr double kStreamBytes = 16 << 20;
 CNNKERN_INLINE bool is_streamed(const Tensor& t) {
   return t.layout == Layout::kBlocked && t.c % kBlock == 0 &&
          4.0 * static_cast<double>(t.n * t.c) * static_cast<double>(t.d * t.h * t.w) > kStreamBytes;
