@@ -49,7 +49,7 @@ def test_convolutions(algorithm: str, activation: Any, isa: str, monkeypatch: py
 
 
 def test_norms_and_gradients(isa: str) -> None:
-    """A training step on images that lie twice in the batch: their statistics and gradients are what they are without."""
+    """Images that lie twice in the batch: statistics and gradients are what they are without, to rounding."""
     model = nn.Sequential(
         nn.Conv2d(16, 64, 1, bias=False),
         nn.BatchNorm2d(64),
