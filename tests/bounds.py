@@ -298,3 +298,28 @@ _RULES: dict[str, Callable[[Case, Any, Sequence[Array]], list[Term]]] = {
     "adam_step": _adam,
     "adaptive_step": _adaptive,
 }
+
+
+def error(found: Any, exact: Any) -> float:
+    """rms, relative."""
+    return float(np.sqrt(np.mean((found - exact) ** 2) / np.mean(exact**2)))
+
+
+def plain_sums(x: Any, w: Any, exact: Any, geometry: dict[str, Any]) -> float:
+    """The error of a convolution by float32 sums in the order of the definition, each multiply-add rounded once.
+
+    geometry: stride, padding and groups, the same for both axes.
+    """
+    shape, (outputs, _, rows, columns) = exact.shape, w.shape
+    pad, stride, groups = geometry["padding"], geometry["stride"], geometry["groups"]
+    wide = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
+    total = np.zeros(shape, np.float32)
+    per = w.shape[1]
+    for c in range(per):
+        for r in range(rows):
+            for s in range(columns):
+                pixels = wide[:, :, r : r + stride * shape[2] : stride, s : s + stride * shape[3] : stride]
+                channels = np.repeat(pixels[:, c::per], outputs // groups, axis=1)
+                # In float64 the product of two float32 is exact: one rounding for the multiply-add.
+                total = (total + channels.astype(np.float64) * w[None, :, c, r, s, None, None]).astype(np.float32)
+    return error(total[:, :, : shape[2], : shape[3]], exact)

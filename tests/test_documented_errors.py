@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bounds import error, plain_sums
 
 import cnnkern
 from cnnkern import functional as F
@@ -55,27 +56,6 @@ def operands(layer: str) -> tuple[Any, Any, Any, dict[str, Any], float]:
     geometry = {"stride": stride, "padding": weights[-1] // 2, "groups": groups}
     exact = definition(x, w, geometry)
     return x, w, exact, geometry, plain_sums(x, w, exact, geometry)
-
-
-def error(found: Any, exact: Any) -> float:
-    return float(np.sqrt(np.mean((found - exact) ** 2) / np.mean(exact**2)))
-
-
-def plain_sums(x: Any, w: Any, exact: Any, geometry: dict[str, Any]) -> float:
-    """The error of float32 sums in the order of the definition, products and additions rounded once."""
-    shape, (outputs, _, rows, columns) = exact.shape, w.shape
-    pad, stride, groups = geometry["padding"], geometry["stride"], geometry["groups"]
-    wide = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
-    total = np.zeros(shape, np.float32)
-    per = w.shape[1]
-    for c in range(per):
-        for r in range(rows):
-            for s in range(columns):
-                pixels = wide[:, :, r : r + stride * shape[2] : stride, s : s + stride * shape[3] : stride]
-                channels = np.repeat(pixels[:, c::per], outputs // groups, axis=1)
-                # In float64 the product of two float32 is exact: one rounding for the multiply-add.
-                total = (total + channels.astype(np.float64) * w[None, :, c, r, s, None, None]).astype(np.float32)
-    return error(total[:, :, : shape[2], : shape[3]], exact)
 
 
 def test_every_algorithm_is_documented() -> None:

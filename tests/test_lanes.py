@@ -122,6 +122,9 @@ def test_lanes_may_be_asked_for() -> None:
     np.testing.assert_allclose(engine(x), model(x), rtol=0, atol=1e-5)
     told = cnnkern.compile(network, (16, 1, 14, 13), algorithms={"conv2d": "first"})
     assert [step.algorithm for step in told.steps if step.layer == "conv2d" and step.op == "conv2d"] == ["first"]
+    many = normal(64, *shape[1:])  # alone or a few at a time they could not be served so
+    engine = cnnkern.compile(model, many.shape, algorithms={"2": "lanes"})
+    np.testing.assert_allclose(engine(many), model(many), rtol=0, atol=1e-5)
     with pytest.raises(ValueError, match="algorithms gives '2' 'lanes', which cannot serve it"):
         cnnkern.compile(model, (8, 3, 9, 9), algorithms={"2": "lanes"})
 

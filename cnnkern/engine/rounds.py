@@ -74,7 +74,11 @@ def in_rounds(whole: Traced, trace: Callable[[int], Traced], options: Options) -
     if not _is_per_image(part.recorded, whole.recorded, few, images):
         return whole.optimized, ONCE
     rounds = images // few
-    cut = fastest(common_cuts(part, whole), rounds, _predicted(part.optimized, options), times)
+    try:
+        part_times = _predicted(part.optimized, options)
+    except ValueError:  # an algorithm that was asked for cannot serve so few images
+        return whole.optimized, ONCE
+    cut = fastest(common_cuts(part, whole), rounds, part_times, times)
     return (whole.optimized, ONCE) if cut is None else _joined(part.optimized, whole.optimized, cut, rounds)
 
 

@@ -30,8 +30,8 @@ struct Sweep {
   int64_t by_channels;       // units that follow each other are tiles of one part; else parts of one tile
   int64_t units;
   int64_t far_pixels, far_result, streams;  // of the maps that leave the caches: see TileArgs
-  int64_t packed, packed_size;     // floats before this sweep's weights, and of them
-  int64_t offsets;                 // entries before this sweep's offsets
+  int64_t packed, packed_size;              // floats before this sweep's weights, and of them
+  int64_t offsets;                          // entries before this sweep's offsets
 };
 
 struct SweepPointers {
@@ -178,7 +178,7 @@ CNNKERN_INLINE void run_panels(const Sweep& s, TileArgs& a, const SweepPointers&
     a.gate = gate ? gate + block * s.gate.block : nullptr;
     a.prefetch = wanted ? next + (panel - first) * bytes + tile * piece : nullptr;
     a.far_pixels = s.far_pixels && panel + 1 == last;
-    tile_function<kStep>(pixels, blocks)(a);
+    run_tile<kStep>(a, pixels, blocks);
   }
   a.y = y;
   a.residual = residual;

@@ -27,6 +27,7 @@ struct WindowArgs {
   Epilogue epilogue;
   int lanes;  // channels that exist; those beyond become zero
   bool streams = false;
+  bool far_pixels = false;  // x is not in the caches
 };
 
 constexpr int kWindowPixels = kRegisters == 32 ? 7 : 4;
@@ -109,6 +110,11 @@ CNNKERN_INLINE void window_row(WindowArgs a, int64_t width) {
   for (int64_t w = 0; w < width; w += kWindowPixels) {
     const int64_t start = least(w, width - kWindowPixels);
     a.x = x + start * kStride * kBlock;
+    if (a.far_pixels) {  // the rows that the next band will read for the first time
+      const float* const next = a.x + ((kRows - 1) * kStride + kTaps) * a.x_row;
+      for (int r = 0; r < kRows * kStride; ++r)
+        for (int i = 0; i < kWindowPixels * kStride; ++i) __builtin_prefetch(next + r * a.x_row + i * kBlock);
+    }
     a.y = y + start * kBlock;
     a.residual = residual ? residual + start * kBlock : nullptr;
     window_tile<kTaps, kStride, kGroup, kRows, kWindowPixels>(a);
@@ -184,6 +190,7 @@ CNNKERN_INLINE void window_run(const Prepared& prepared, int64_t first, int64_t 
       a.residual_row = c.residual.sh;
       a.epilogue = c.epilogue;
       a.streams = kVecs == 1 && is_streamed(c.y) && !is_long(c.epilogue.activation);  // half lines would be slow
+      a.far_pixels = kVecs == 1 && map_bytes(c.x) > kStreamBytes;
       if (c.y.h - h >= kWindowRows)
         window_row<kTaps, kStride, kGroup, kWindowRows>(a, c.y.w);
       else
