@@ -171,9 +171,8 @@ void bind_plan(py::module_& m) {
         return py::make_tuple(found, borders);
       },
       py::arg("op"), py::arg("attributes"), py::arg("shapes"), py::arg("layouts"), py::arg("winograd") = false,
-      "([(algorithm, predicted nanoseconds)], [border wanted per argument]) with the arguments in these layouts: "
-      "'plain', "
-      "'blocked' or, of 16 images at a time, 'lanes'.");
+      "([(algorithm, predicted nanoseconds)], [border wanted per argument]), each argument in one of the layouts "
+      "'plain', 'blocked' and, of 16 images at a time, 'lanes'.");
 }
 
 }  // namespace cnnkern
