@@ -92,9 +92,10 @@ CNNKERN_INLINE WeightTileFunction weight_tile_function(int64_t channels, int64_t
   return WeightTileTable<1, Channels>::kTiles[channels - 1];
 }
 
-// All rows of dy, image by image.
+// All rows of dy, image by image, or 16 images at a time where they are in lanes.
 CNNKERN_INLINE void fill_rows(const Conv& c, Row* rows) {
-  for (int64_t n = 0; n < c.y.n; ++n)
+  const int64_t images = c.y.layout == Layout::kLanes ? c.y.n / kBlock : c.y.n;
+  for (int64_t n = 0; n < images; ++n)
     for (int64_t d = 0; d < c.y.d; ++d)
       for (int64_t h = 0; h < c.y.h; ++h) {
         const int64_t plane = d * c.stride[0] - c.padding[0], line = h * c.stride[1] - c.padding[1];
